@@ -1,0 +1,1 @@
+"""Hulu-Med itself: configuration, weights, vision tower, token compression, projector, decoder and prompt, for every published size."""

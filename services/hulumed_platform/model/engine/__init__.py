@@ -1,0 +1,1 @@
+"""Engines that decode text from a prompt of token ids and visual embeddings."""
