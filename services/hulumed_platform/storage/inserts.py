@@ -1,0 +1,20 @@
+"""INSERT … ON CONFLICT DO NOTHING, which both databases have under one name and SQLAlchemy under two."""
+
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from hulumed_platform.storage.models import Base
+
+
+def insert_or_ignore(session: Session, model: type[Base], **values: object) -> bool:
+    """Insert a row unless a unique constraint forbids it; say whether it was inserted.
+
+    Where another transaction is about to insert the same key, PostgreSQL waits for its end first; when False comes
+    back, the row that was in the way is therefore visible to the next statement (READ COMMITTED).
+    """
+    dialect: Any = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    primary_key = model.__table__.primary_key.columns.values()[0]
+    statement = dialect.insert(model).values(**values).on_conflict_do_nothing().returning(primary_key)
+    return session.execute(statement).first() is not None

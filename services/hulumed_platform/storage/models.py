@@ -1,0 +1,201 @@
+"""The tables. Only what the path of a study needs; no patient data. Instants are UTC."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class StudyState(StrEnum):
+    """Where a study is on its path: receiving → complete → queued → running → reported, or failed."""
+
+    RECEIVING = "receiving"
+    COMPLETE = "complete"
+    QUEUED = "queued"
+    RUNNING = "running"
+    REPORTED = "reported"
+    FAILED = "failed"
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time: aware in Python, `timestamptz` in PostgreSQL, naive UTC in SQLite, which has no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without a zone: guessing one would move leases and expiries by hours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time needs a time zone; use datetime.now(UTC)")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class GeneratedText(TypeDecorator[str]):
+    """Text a model wrote: NUL, which PostgreSQL cannot store, becomes U+FFFD on every database alike."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Make the text storable."""
+        return None if value is None else value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+_UID = String(64)  # DICOM PS3.5, section 6.2: a UI value has at most 64 characters
+_DIGEST = String(71)  # "sha256:" and 64 hex digits
+_TENANT = String(63)
+_ID = String(64)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can speak of it on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (the name and form SQLAlchemy reads)
+        datetime: Instant(),
+        int: BigInteger(),
+        dict[str, Any]: JSON(),
+    }
+
+
+class StoredFile(Base):
+    """A named upload: by `/v1/files` (kept until deleted) or inside a chat request (with a time to live).
+
+    `filename` is the user's own and may name a patient: it goes back to its tenant and never into a log.
+    """
+
+    __tablename__ = "stored_files"
+    __table_args__ = (Index(None, "tenant", "created_at"), Index(None, "tenant", "digest"), Index(None, "expires_at"))
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    tenant: Mapped[str] = mapped_column(_TENANT)
+    digest: Mapped[str] = mapped_column(_DIGEST)
+    size_bytes: Mapped[int]
+    media_type: Mapped[str] = mapped_column(String(127))
+    filename: Mapped[str | None] = mapped_column(String(255))
+    purpose: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class Study(Base):
+    """A DICOM study of a tenant and how far it has come.
+
+    `revision` counts the instances ever added, so it names one content of the study; `attempt` counts the claims of
+    this revision. A worker holds the study while `lease_owner` is its name and `lease_expires_at` lies ahead.
+    """
+
+    __tablename__ = "studies"
+    __table_args__ = (
+        UniqueConstraint("tenant", "study_instance_uid"),
+        Index(None, "state", "last_received_at"),
+        Index(None, "tenant", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    tenant: Mapped[str] = mapped_column(_TENANT)
+    study_instance_uid: Mapped[str] = mapped_column(_UID)
+    state: Mapped[StudyState] = mapped_column(
+        Enum(StudyState, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
+    )
+    state_reason: Mapped[str | None] = mapped_column(Text)
+    revision: Mapped[int]
+    attempt: Mapped[int]
+    next_retry_at: Mapped[datetime | None]
+    last_received_at: Mapped[datetime]
+    queued_at: Mapped[datetime | None]
+    lease_owner: Mapped[str | None] = mapped_column(String(255))
+    lease_expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Series(Base):
+    """A DICOM series of a study."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("study_id", "series_instance_uid"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"))
+    series_instance_uid: Mapped[str] = mapped_column(_UID)
+    modality: Mapped[str | None] = mapped_column(String(16))
+
+
+class Instance(Base):
+    """A DICOM instance whose bytes are in the object store. Its SOP Instance UID is unique within the tenant."""
+
+    __tablename__ = "instances"
+    __table_args__ = (
+        UniqueConstraint("tenant", "sop_instance_uid"),
+        Index(None, "series_id"),
+        Index(None, "tenant", "digest"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id"))
+    tenant: Mapped[str] = mapped_column(_TENANT)
+    sop_instance_uid: Mapped[str] = mapped_column(_UID)
+    sop_class_uid: Mapped[str] = mapped_column(_UID)
+    transfer_syntax_uid: Mapped[str] = mapped_column(_UID)
+    digest: Mapped[str] = mapped_column(_DIGEST)
+    size_bytes: Mapped[int]
+    received_at: Mapped[datetime]
+
+    series: Mapped[Series] = relationship(lazy="joined", innerjoin=True)
+
+
+class Report(Base):
+    """The one report of a revision of a study, with what it needs to be traced and replayed.
+
+    `evidence_digest` names the object that holds the kept tokens of each plane.
+    """
+
+    __tablename__ = "reports"
+    __table_args__ = (UniqueConstraint("study_id", "revision"), Index(None, "evidence_digest"))
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"))
+    revision: Mapped[int]
+    text: Mapped[str] = mapped_column(GeneratedText())
+    finish_reason: Mapped[str] = mapped_column(String(32))
+    model_label: Mapped[str] = mapped_column(String(255))
+    trained: Mapped[bool]
+    prompt_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    visual_tokens_before: Mapped[int]
+    visual_tokens_after: Mapped[int]
+    provenance: Mapped[dict[str, Any]]
+    evidence_digest: Mapped[str | None] = mapped_column(_DIGEST)
+    created_at: Mapped[datetime]

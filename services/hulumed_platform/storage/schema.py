@@ -1,0 +1,45 @@
+"""The schema's version: bringing a database up to it, and refusing to work with any other."""
+
+import threading
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
+
+from hulumed_platform.core.errors import ErrorCode, PlatformError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_ADVISORY_LOCK = 0x48554C55_4D4544  # "HULUMED" in ASCII: any number no other program on the server uses
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps its context in module globals
+
+
+def upgrade(engine: Engine) -> None:
+    """Run the missing migrations in one transaction, under a lock that other processes wait for."""
+    config = _config()
+    with _ONE_AT_A_TIME, engine.begin() as connection:  # on SQLite the transaction begins with the write lock
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def require_current(engine: Engine) -> None:
+    """Raise UNAVAILABLE, not retryable, unless the database has this version's schema."""
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != wanted:
+        raise PlatformError(
+            ErrorCode.UNAVAILABLE,
+            f"The database has schema {found or 'none'}, this version needs {wanted}; migrate it first.",
+            retryable=False,
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
