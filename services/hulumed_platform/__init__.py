@@ -1,0 +1,1 @@
+"""The Hulu-Med platform: hospital imaging in, traceable answers out."""

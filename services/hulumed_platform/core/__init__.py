@@ -1,0 +1,1 @@
+"""What every room shares: errors, settings, logs, metrics, traces and the gRPC server."""

@@ -1,0 +1,5 @@
+"""The version of the platform as installed."""
+
+from importlib.metadata import version
+
+PLATFORM_VERSION = version("hulumed-platform")

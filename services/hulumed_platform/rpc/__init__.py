@@ -1,0 +1,1 @@
+"""How rooms talk: generated messages (`v1`), tensors on the wire, typed clients, the server of a room."""
