@@ -5,10 +5,10 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 import grpc
-from opentelemetry.instrumentation.grpc import client_interceptor
 
 from hulumed_platform.rpc import errors
 from hulumed_platform.rpc.stream import Plane, PlaneReader
+from hulumed_platform.rpc.tracing import TracingInterceptor
 from hulumed_platform.rpc.v1 import (
     decoder_pb2,
     decoder_pb2_grpc,
@@ -45,8 +45,7 @@ class StreamCall(Protocol[_Message_co]):
 
 def open_channel(address: str) -> grpc.Channel:
     """A channel that passes the trace on. `address` is `host:port` or `dns:///service:port`."""
-    tracing = client_interceptor()  # type: ignore[no-untyped-call]
-    return grpc.intercept_channel(grpc.insecure_channel(address, options=_CHANNEL_OPTIONS), tracing)
+    return grpc.intercept_channel(grpc.insecure_channel(address, options=_CHANNEL_OPTIONS), TracingInterceptor())
 
 
 class PlaneStream:

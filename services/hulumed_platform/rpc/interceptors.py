@@ -3,6 +3,8 @@
 Health, reflection and `Describe` pass untouched: a full room must still tell that it is alive.
 """
 
+from __future__ import annotations  # grpc's generic classes are generic in its stubs only
+
 import logging
 import threading
 import time
