@@ -74,7 +74,7 @@ def _create_engine(url: URL) -> Engine:
     return engine
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 (a DBAPI connection has no type)
+def _configure_sqlite(connection: Any, _record: object) -> None:
     """WAL lets readers go on beside the writer; FULL makes a commit outlive a power cut, as an acknowledgement must."""
     connection.isolation_level = None  # the driver's own implicit BEGIN would come too late to lock, see below
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -15,6 +16,6 @@ def insert_or_ignore(session: Session, model: type[Base], **values: object) -> b
     back, the row that was in the way is therefore visible to the next statement (READ COMMITTED).
     """
     dialect: Any = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    primary_key = model.__table__.primary_key.columns.values()[0]
+    primary_key = inspect(model).primary_key[0]
     statement = dialect.insert(model).values(**values).on_conflict_do_nothing().returning(primary_key)
     return session.execute(statement).first() is not None

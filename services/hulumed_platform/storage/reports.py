@@ -21,9 +21,7 @@ class Reports:
 
     def by_revision(self, study_id: str, revision: int) -> Report:
         """Return the report of one revision. Raises NOT_FOUND."""
-        report = self._session.scalar(
-            select(Report).where(Report.study_id == study_id, Report.revision == revision)
-        )
+        report = self._session.scalar(select(Report).where(Report.study_id == study_id, Report.revision == revision))
         if report is None:
             raise PlatformError(ErrorCode.NOT_FOUND, f"Revision {revision} of the study has no report.")
         return report
@@ -33,5 +31,5 @@ class Reports:
         return self._session.scalars(_newest_first(study_id)).all()
 
 
-def _newest_first(study_id: str) -> Select[tuple[Report]]:
+def _newest_first(study_id: str) -> Select[Report]:
     return select(Report).where(Report.study_id == study_id).order_by(Report.revision.desc())

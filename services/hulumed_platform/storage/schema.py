@@ -7,28 +7,26 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_ADVISORY_LOCK = 0x48554C55_4D4544  # "HULUMED" in ASCII: any number no other program on the server uses
+_ADVISORY_LOCK = 0x48554C55_4D4544  # "HULUMED" in ASCII: a number that no other program on the server locks
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps its context in module globals
 
 
 def upgrade(engine: Engine) -> None:
     """Run the missing migrations in one transaction, under a lock that other processes wait for."""
-    config = _config()
     with _ONE_AT_A_TIME, engine.begin() as connection:  # on SQLite the transaction begins with the write lock
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(alembic_config(connection), "head")
 
 
 def require_current(engine: Engine) -> None:
     """Raise UNAVAILABLE, not retryable, unless the database has this version's schema."""
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     if found != wanted:
@@ -39,7 +37,9 @@ def require_current(engine: Engine) -> None:
         )
 
 
-def _config() -> Config:
-    config = Config()
+def alembic_config(connection: Connection) -> Config:
+    """Return what Alembic needs to run our `env.py` on a connection that is already in a transaction."""
+    config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return config

@@ -46,9 +46,7 @@ class Workflow:
             self._changed(
                 update(Study)
                 .where(Study.id == study_id, _is_due(now, pickup_s))
-                .values(
-                    state=StudyState.QUEUED, queued_at=now, lease_owner=None, lease_expires_at=None, updated_at=now
-                )
+                .values(state=StudyState.QUEUED, queued_at=now, lease_owner=None, lease_expires_at=None, updated_at=now)
             )
         )
 

@@ -1,13 +1,24 @@
 """Run by Alembic inside `schema.upgrade`, which hands over a connection whose transaction holds the lock."""
 
-from alembic import context
+from typing import Literal
 
-from hulumed_platform.storage.models import Base
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import TypeDecorator
+
+from hulumed_platform.storage import models
+
+
+def _render_own_type(kind: str, value: object, _context: AutogenContext) -> str | Literal[False]:
+    """Write what a type of ours is in the database: a migration must not change when our class does."""
+    return f"sa.{value.impl!r}" if kind == "type" and isinstance(value, TypeDecorator) else False
+
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=models.Base.metadata,
     render_as_batch=True,  # SQLite alters a table by copying it
+    render_item=_render_own_type,
     transactional_ddl=True,
 )
 with context.begin_transaction():
