@@ -1,1 +1,1 @@
-"""Hulu-Med itself: configuration, weights, vision tower, token compression, projector, decoder and prompt, for every published size."""
+"""Hulu-Med itself, at every published size: weights, vision tower, compression, projector, decoder, prompt."""

@@ -1,8 +1,8 @@
 """The published prompt layout: ChatML text with a run of visual placeholders for every plane.
 
 Layout of Hulu-Med's processor: no implicit system prompt; an image is `<image>` and a newline; the planes of a volume or
-video are separated by commas and followed by a newline, those of a video each preceded by `Time 1.5s:`. Text that users
-type is always plain text: control tokens come from the layout alone.
+video are separated by commas and followed by a newline, those of a video each preceded by `Time 1.5s:`. Text that
+users type is always plain text: control tokens come from the layout alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -94,9 +94,7 @@ class _Control:
 _Fragment: TypeAlias = str | _Control | PlaneSegment
 
 
-def layout(
-    messages: Sequence[Message], items: Sequence[VisualItem], tokenizer: PromptTokenizer
-) -> list[Segment]:
+def layout(messages: Sequence[Message], items: Sequence[VisualItem], tokenizer: PromptTokenizer) -> list[Segment]:
     """Lays a conversation out as runs of token ids and places for planes, the generation prompt at the end.
 
     Raises:

@@ -77,9 +77,7 @@ class Engine(Protocol):
     max_context: int
     """Most tokens of prompt and answer together."""
 
-    def generate(
-        self, blocks: Iterable[Block], sampling: Sampling, cancelled: threading.Event
-    ) -> Iterator[Step]:
+    def generate(self, blocks: Iterable[Block], sampling: Sampling, cancelled: threading.Event) -> Iterator[Step]:
         """Yields the answer while it is drawn; the last step carries the finish reason.
 
         `blocks` is consumed by the calling thread while earlier blocks are already being computed; an error it raises
