@@ -23,7 +23,7 @@ NUMPY_DTYPES: dict[DType.ValueType, np.dtype] = {
 
 def encode(array: NDArray[np.generic], dtype: DType.ValueType) -> tensor_pb2.Tensor:
     """Pack an array whose item size is that of `dtype` (bfloat16: uint16 bits)."""
-    wire = np.ascontiguousarray(array, dtype=NUMPY_DTYPES[dtype])
+    wire = np.asarray(array, dtype=NUMPY_DTYPES[dtype], order="C")
     return tensor_pb2.Tensor(dtype=dtype, shape=wire.shape, data=wire.tobytes())
 
 
