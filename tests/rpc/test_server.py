@@ -113,9 +113,9 @@ def test_core_that_is_not_loaded_asks_to_come_again() -> None:
 
 def test_reflection_lists_the_services(room: Room) -> None:
     """Operators use grpcurl without proto files at hand."""
-    stub = reflection_pb2_grpc.ServerReflectionStub(room.channel)  # type: ignore[operator]
+    stub = reflection_pb2_grpc.ServerReflectionStub(room.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
-    (reply,) = list(stub.ServerReflectionInfo(iter([request]), timeout=5))
+    (reply,) = list(stub.ServerReflectionInfo(iter([request]), timeout=5))  # type: ignore[operator]
     assert {SERVICE, "grpc.health.v1.Health"} <= {service.name for service in reply.list_services_response.service}
 
 
