@@ -78,22 +78,9 @@ class Checkpoint:
             trained=own.get("trained", True),
         )
 
-    def build(self, part: Part) -> nn.Module:
-        """The module of a part on the meta device: shapes without memory."""
-        if part is Part.DECODER:
-            return build_network(self.config)
-        with torch.device("meta"):
-            if part is Part.ENCODER:
-                return VisionEncoder(self.config.vision)
-            return Projector(self.config.projector)
-
-    def expected(self, part: Part) -> dict[str, tuple[int, ...]]:
-        """Published names and shapes of the tensors that a part needs."""
-        return self._expected(part, self.build(part))
-
     def differences(self, part: Part) -> Differences:
         """Compares the stored tensors of a part with those it needs, from file headers alone."""
-        return self._differences(part, self.expected(part))
+        return self._differences(part, expected_tensors(self.config, part))
 
     def digests(self) -> Digests:
         """Digests of all parts: from the manifest beside the weights, else computed by reading every weight.
@@ -103,13 +90,14 @@ class Checkpoint:
         """
         manifest = Manifest.read(self.path)
         if manifest is None:
-            return Digests.of_parts({part: self.compute_digest(part) for part in Part})
+            return self.compute_digests()
         manifest.check_files(self.path, self.weights)
         return manifest.digests
 
-    def compute_digest(self, part: Part) -> str:
-        """Digest of a part, `sha256:<hex>`, by reading its weights."""
-        return digest_part(self.weights, self.expected(part))
+    def compute_digests(self) -> Digests:
+        """Digests of all parts, by reading every weight."""
+        parts = {part: digest_part(self.weights, expected_tensors(self.config, part)) for part in Part}
+        return Digests.of_parts(parts)
 
     def load_encoder(self, device: torch.device, dtype: torch.dtype | None = None) -> VisionEncoder:
         """The vision encoder, in evaluation mode; `dtype` None keeps the stored one.
@@ -142,8 +130,8 @@ class Checkpoint:
         return Tokenizer.open(self.path)
 
     def _load(self, part: Part, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
-        module = self.build(part)
-        expected = self._expected(part, module)
+        module = build_part(self.config, part)
+        expected = _expected(self.config, part, module)
         if differences := self._differences(part, expected):
             raise CheckpointError(f"{self.path} does not hold the {part} its config.json describes: {differences}")
         self._verify(part, expected)
@@ -161,12 +149,6 @@ class Checkpoint:
                 f"the {part} weights in {self.path} are not those of its manifest; fetch the checkpoint again"
             )
 
-    def _expected(self, part: Part, module: nn.Module) -> dict[str, tuple[int, ...]]:
-        shapes = {_PREFIXES[part] + name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        if self.config.tie_word_embeddings:
-            shapes.pop(LM_HEAD, None)
-        return shapes
-
     def _differences(self, part: Part, expected: Mapping[str, tuple[int, ...]]) -> Differences:
         headers = self.weights.headers(self.weights.names(part))
         # A tied output may be stored all the same; it is not read.
@@ -180,3 +162,23 @@ class Checkpoint:
                 if name in headers and headers[name].shape != shape
             ),
         )
+
+
+def build_part(config: HuluMedConfig, part: Part) -> nn.Module:
+    """The module of a part on the meta device: shapes without memory."""
+    if part is Part.DECODER:
+        return build_network(config)
+    with torch.device("meta"):
+        return VisionEncoder(config.vision) if part is Part.ENCODER else Projector(config.projector)
+
+
+def expected_tensors(config: HuluMedConfig, part: Part) -> dict[str, tuple[int, ...]]:
+    """Published names and shapes of the tensors that a part needs; a tied output needs none of its own."""
+    return _expected(config, part, build_part(config, part))
+
+
+def _expected(config: HuluMedConfig, part: Part, module: nn.Module) -> dict[str, tuple[int, ...]]:
+    shapes = {_PREFIXES[part] + name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    if config.tie_word_embeddings:
+        shapes.pop(LM_HEAD, None)
+    return shapes

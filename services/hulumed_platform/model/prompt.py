@@ -1,8 +1,8 @@
 """The published prompt layout: ChatML text with a run of visual placeholders for every plane.
 
-Layout of Hulu-Med's processor: no implicit system prompt; an image is `<image>` and a newline; the planes of a volume or
-video are separated by commas and followed by a newline, those of a video each preceded by `Time 1.5s:`. Text that
-users type is always plain text: control tokens come from the layout alone.
+Layout of Hulu-Med's processor: no implicit system prompt; an image is `<image>` and a newline; the planes of a volume
+or video are separated by commas and followed by a newline, those of a video each preceded by `Time 1.5s:`. What users
+type is always plain text: control tokens come from the layout alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,7 @@ IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 IMAGE = "<image>"
 END_OF_TEXT = "<|endoftext|>"
-STREAM_START = "<|stream_start|>"
-STREAM_END = "<|stream_end|>"
-CONTROL_TOKENS = (END_OF_TEXT, IM_START, IM_END, IMAGE, STREAM_START, STREAM_END)
+CONTROL_TOKENS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
 
 ROLES = ("system", "user", "assistant")
 
