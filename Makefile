@@ -5,7 +5,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test checks proto bench lock
+.PHONY: help setup demo up down test checks types proto bench lock
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,9 +32,12 @@ test: $(ENVIRONMENT) ## Run the tests, those against a real PostgreSQL and Redis
 checks: $(ENVIRONMENT) ## Format, lint, types, imports, and that the generated code is fresh
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory types
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/test_proto.py
+	$(BIN)/pytest -q tests/test_house.py
+
+types: $(ENVIRONMENT) ## Check the types of everything
+	$(BIN)/mypy
 
 proto: $(ENVIRONMENT) ## Generate the protobuf code again after a change in proto/
 	@$(BIN)/python scripts/generate_proto.py
