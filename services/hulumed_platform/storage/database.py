@@ -1,5 +1,6 @@
 """SQL: one engine a process, one transaction a `with` block, SQLite and PostgreSQL alike."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ from sqlalchemy.orm import Session
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage import schema
+from hulumed_platform.storage.spool import disk_errors
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite writer waits for the one before it, and anyone for a pooled connection."""
+CONNECT_TIMEOUT_S = 5
+"""How long a PostgreSQL server may take to answer a new connection."""
 
 
 class Database:
@@ -65,13 +69,35 @@ class Database:
 
 
 def _create_engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_S)
-    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, pool_timeout=BUSY_TIMEOUT_S, connect_args={"timeout": BUSY_TIMEOUT_S})
+    if url.get_backend_name() == "sqlite":
+        return _create_sqlite(url)
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",  # whatever the server's default is: `inserts` and `workflow` rely on it
+        pool_pre_ping=True,
+        pool_timeout=BUSY_TIMEOUT_S,
+        json_serializer=_strict_json,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )
+
+
+def _create_sqlite(url: URL) -> Engine:
+    with disk_errors():
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_timeout=BUSY_TIMEOUT_S,
+        json_serializer=_strict_json,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+    )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _strict_json(value: object) -> str:
+    """Refuse NaN and infinities, which are no JSON: SQLite would keep them and PostgreSQL would not."""
+    return json.dumps(value, allow_nan=False)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -84,6 +110,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     """Take the write lock first: a reader that turns into a writer cannot wait for it and fails at once instead."""
     reading = connection.get_execution_options().get("sqlite_reading", False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
@@ -101,8 +128,18 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise _unavailable() from error
+        if getattr(error.orig, "sqlite_errorname", "") in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            raise _spoilt() from error
         raise
 
 
 def _unavailable() -> PlatformError:
     return PlatformError(ErrorCode.UNAVAILABLE, "The database cannot be reached or is overloaded; try again.")
+
+
+def _spoilt() -> PlatformError:
+    return PlatformError(
+        ErrorCode.UNAVAILABLE,
+        "The file of database_url should be an SQLite database and is not one; correct the path or restore the file.",
+        retryable=False,
+    )

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, text
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""The folder of `env.py` and the versions."""
 _ADVISORY_LOCK = 0x48554C55_4D4544  # "HULUMED" in ASCII: a number that no other program on the server locks
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps its context in module globals
 
@@ -26,7 +27,7 @@ def upgrade(engine: Engine) -> None:
 
 def require_current(engine: Engine) -> None:
     """Raise UNAVAILABLE, not retryable, unless the database has this version's schema."""
-    wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    wanted = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     if found != wanted:
@@ -40,6 +41,6 @@ def require_current(engine: Engine) -> None:
 def alembic_config(connection: Connection) -> Config:
     """Return what Alembic needs to run our `env.py` on a connection that is already in a transaction."""
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return config

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from hulumed_platform.core.settings import Settings, SettingsError
+from hulumed_platform.core.settings import Settings, SettingsError, read_secret
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.local import LocalObjects
 from hulumed_platform.storage.objects import ObjectStore
@@ -19,7 +19,7 @@ class StorageSettings(Settings):
 
     objects_url: str = Field(pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?)$")
     """Object store: `file:///absolute/folder` or `s3://bucket/optional/prefix`."""
-    s3_endpoint: str = Field(default="", pattern=r"^[^/]*$")
+    s3_endpoint: str = Field(default="", pattern=r"^[A-Za-z0-9.:\[\]-]*$")
     """Host and port of the S3 server, e.g. `minio:9000`, without a scheme."""
     s3_region: str = "us-east-1"
     """Region that requests are signed for; most servers other than AWS take any."""
@@ -52,21 +52,28 @@ def open_objects(settings: StorageSettings) -> ObjectStore:
     """Open the object store; a local folder is made, a bucket must be there (`check()` says whether it is).
 
     Raises:
-        SettingsError: An S3 store without an endpoint, or a key file that cannot be read.
+        SettingsError: An S3 store with a missing or malformed endpoint, or a key file that cannot be read.
     """
     url = urlsplit(settings.objects_url)
     if url.scheme == "file":
         return LocalObjects(Path(unquote(url.path)))
     if not settings.s3_endpoint:
         raise SettingsError("s3_endpoint: needed because objects_url names an S3 bucket")
+    try:
+        return _open_s3(settings, bucket=url.netloc, prefix=url.path.strip("/"))
+    except ValueError as error:  # the client's own checks of endpoint, region and keys
+        raise SettingsError(f"s3_endpoint, s3_region or the keys: {error}") from error
+
+
+def _open_s3(settings: StorageSettings, *, bucket: str, prefix: str) -> S3Objects:
     return S3Objects(
         endpoint=settings.s3_endpoint,
-        bucket=url.netloc,
-        prefix=url.path.strip("/"),
+        bucket=bucket,
+        prefix=prefix,
         region=settings.s3_region,
         secure=settings.s3_secure,
-        access_key=_secret(settings.s3_access_key_file, "s3_access_key_file"),
-        secret_key=_secret(settings.s3_secret_key_file, "s3_secret_key_file"),
+        access_key=_secret(settings.s3_access_key_file),
+        secret_key=_secret(settings.s3_secret_key_file),
     )
 
 
@@ -80,16 +87,10 @@ def open_database(settings: StorageSettings) -> Database:
 
 
 def _database_url(settings: StorageSettings) -> URL:
-    password = _secret(settings.database_password_file, "database_password_file")
+    password = _secret(settings.database_password_file)
     url = make_url(settings.database_url)
     return url if password is None else url.set(password=password)
 
 
-def _secret(path: Path | None, setting: str) -> str | None:
-    """Return the file's text without the line end that editors add."""
-    if path is None:
-        return None
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{setting}: cannot be read ({type(error).__name__})") from error
+def _secret(path: Path | None) -> str | None:
+    return None if path is None else read_secret(path)
