@@ -1,0 +1,130 @@
+"""Our code computes what the published code computed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hulumed_platform.model import parity
+from hulumed_platform.model.errors import CheckpointError
+from tests.model.conftest import GOLDENS
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder of results that may be tampered with."""
+    return Path(shutil.copytree(GOLDENS / "q2", tmp_path / "q2"))
+
+
+def tamper(folder: Path, **changes: torch.Tensor | None) -> None:
+    """Replaces tensors of the video case by name, or removes them."""
+    golden = {name: tensor for name, tensor in load_file(folder / "golden.safetensors").items() if "video" in name}
+    golden |= {f"video.{name}": tensor for name, tensor in changes.items() if tensor is not None}
+    for name in (name for name, tensor in changes.items() if tensor is None):
+        del golden[f"video.{name}"]
+    save_file(golden, folder / "golden.safetensors")
+
+
+def recorded(name: str) -> torch.Tensor:
+    return load_file(GOLDENS / "q2" / "golden.safetensors")[f"video.{name}"]
+
+
+def test_equals_the_published_code(golden_dir: Path) -> None:
+    """Patches, features, projected tokens, kept tokens, logits and greedy tokens of all cases, for both decoders."""
+    results = parity.run(golden_dir)
+    assert [result.case for result in results] == ["image", "video", "volume"]
+    for result in results:
+        assert result.not_checked == ()
+        assert result.passed, result
+
+
+@pytest.mark.parametrize("name", ["pixel_values", "encoder_out", "projected", "logits"])
+def test_a_small_error_fails(copy: Path, name: str) -> None:
+    """A comparison that cannot fail proves nothing."""
+    wrong = recorded(name)
+    wrong.view(-1)[7] += 1e-3
+    tamper(copy, **{name: wrong})
+    (result,) = parity.run(copy)
+    assert not result.passed
+
+
+@pytest.mark.parametrize("name", ["keep_mask", "generated"])
+def test_a_wrong_mask_or_token_fails(copy: Path, name: str) -> None:
+    wrong = recorded(name)
+    wrong.view(-1)[3] ^= 1
+    tamper(copy, **{name: wrong})
+    (result,) = parity.run(copy)
+    assert not result.passed
+
+
+def test_not_a_number_and_other_shapes_fail(copy: Path) -> None:
+    """NaN compares with nothing, so it must not count as near."""
+    tamper(copy, encoder_out=torch.full_like(recorded("encoder_out"), torch.nan), logits=recorded("logits")[:, 1:])
+    (result,) = parity.run(copy)
+    assert result.features is not None
+    assert result.logits is not None
+    assert not result.features.within_tolerance
+    assert not result.logits.within_tolerance
+    assert result.logits.largest == float("inf")
+
+
+def test_what_is_not_recorded_is_reported_as_not_checked(copy: Path) -> None:
+    tamper(copy, input_ids=None, projected=None)
+    (result,) = parity.run(copy)
+    assert result.not_checked == ("projected", "logits", "tokens_equal")
+    assert result.passed
+
+
+def test_nothing_recorded_is_no_success(copy: Path) -> None:
+    missing = ("pixel_values", "encoder_out", "projected", "keep_mask", "input_ids", "logits", "generated")
+    tamper(copy, **dict.fromkeys(missing))
+    (result,) = parity.run(copy)
+    assert not result.passed
+
+
+def test_frames_of_another_size_are_resized(copy: Path) -> None:
+    """Recorded frames may be as they came, before the published resize to the grid."""
+    tamper(copy, frames_u8=recorded("frames_u8").repeat_interleave(2, dim=1).repeat_interleave(2, dim=2))
+    (result,) = parity.run(copy)
+    assert result.patches is not None
+    assert 0 < result.patches.largest < float("inf")
+
+
+def test_several_items_in_one_case(copy: Path) -> None:
+    """Rows of grid_sizes are items: the second one begins anew, so its first plane is not compared with the first's."""
+    twice = {name: torch.cat([recorded(name)] * 2) for name in ("frames_u8", "pixel_values", "encoder_out")}
+    twice |= {name: torch.cat([recorded(name)] * 2) for name in ("grid_sizes", "merge_sizes", "keep_mask")}
+    tamper(copy, **twice, projected=None, input_ids=None)
+    (result,) = parity.run(copy)
+    assert result.passed, result
+    assert result.mask_equal
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_computes_in_the_recorded_type(copy: Path, dtype: torch.dtype) -> None:
+    """A record in bfloat16 is compared with bfloat16 numbers, within its steps; float64 within 1e-4."""
+    names = ("pixel_values", "encoder_out", "projected", "logits")
+    tamper(copy, **{name: recorded(name).to(dtype) for name in names}, generated=None)
+    (result,) = parity.run(copy)
+    assert result.features is not None
+    assert result.features.within_tolerance
+
+
+def test_contradictions_are_named(copy: Path) -> None:
+    tamper(copy, input_ids=recorded("input_ids")[:, 8:])
+    with pytest.raises(CheckpointError, match="89 image tokens for 90 visual tokens"):
+        parity.run(copy)
+    tamper(copy, frames_u8=recorded("frames_u8")[1:])
+    with pytest.raises(CheckpointError, match="other planes than the 4"):
+        parity.run(copy)
+
+
+def test_a_folder_without_a_record_is_refused(copy: Path) -> None:
+    save_file({"x": torch.zeros(1)}, copy / "golden.safetensors")
+    with pytest.raises(CheckpointError, match="holds no case"):
+        parity.run(copy)
+    (copy / "golden.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        parity.run(copy)
