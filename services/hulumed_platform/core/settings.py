@@ -76,6 +76,21 @@ class GrpcRoomSettings(RoomSettings):
     """Requests that work at the same time."""
     max_waiting: int = Field(default=16, ge=0)
     """Requests that wait for their turn; one more is answered with RESOURCE_EXHAUSTED."""
+    request_timeout_s: float = Field(default=900.0, gt=0)
+    """Longest time a request may wait for the stage before, also where its caller set no deadline."""
+
+
+class ModelRoomSettings(GrpcRoomSettings):
+    """What every room with a part of the model has."""
+
+    checkpoint_dir: Path
+    """Folder of the checkpoint; each room loads its own part of it."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where the weights go: `cpu`, `cuda`, `cuda:1`; `auto` = cuda where there is one, else cpu."""
+    dtype: str = Field(default="auto", pattern="^(auto|float32|bfloat16|float16)$")
+    """Type of the weights in memory; `auto` = bfloat16 on cuda, float32 on the cpu."""
+    num_threads: int = Field(default=0, ge=0)
+    """Threads that one operation uses on the cpu; 0 = as many as there are cores."""
 
 
 def read_secret(path: Path) -> str:

@@ -14,8 +14,8 @@ from hulumed_platform.storage.objects import ObjectStore
 from hulumed_platform.storage.s3 import S3Objects
 
 
-class StorageSettings(Settings):
-    """Mix-in: `class GatewaySettings(StorageSettings, RoomSettings)`."""
+class ObjectSettings(Settings):
+    """Where objects live. Mix-in: `class IngestSettings(ObjectSettings, GrpcRoomSettings)`."""
 
     objects_url: str = Field(pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?)$")
     """Object store: `file:///absolute/folder` or `s3://bucket/optional/prefix`."""
@@ -29,6 +29,11 @@ class StorageSettings(Settings):
     """File that holds the access key; unset with an unset secret key = anonymous requests."""
     s3_secret_key_file: Path | None = None
     """File that holds the secret key."""
+
+
+class StorageSettings(ObjectSettings):
+    """Where objects and rows live. Mix-in: `class GatewaySettings(StorageSettings, RoomSettings)`."""
+
     database_url: str
     """`sqlite:////absolute/path` or `postgresql+psycopg://user@host:port/database`, without the password."""
     database_password_file: Path | None = None
@@ -48,7 +53,7 @@ class StorageSettings(Settings):
         return value
 
 
-def open_objects(settings: StorageSettings) -> ObjectStore:
+def open_objects(settings: ObjectSettings) -> ObjectStore:
     """Open the object store; a local folder is made, a bucket must be there (`check()` says whether it is).
 
     Raises:
@@ -65,7 +70,7 @@ def open_objects(settings: StorageSettings) -> ObjectStore:
         raise SettingsError(f"s3_endpoint, s3_region or the keys: {error}") from error
 
 
-def _open_s3(settings: StorageSettings, *, bucket: str, prefix: str) -> S3Objects:
+def _open_s3(settings: ObjectSettings, *, bucket: str, prefix: str) -> S3Objects:
     return S3Objects(
         endpoint=settings.s3_endpoint,
         bucket=bucket,

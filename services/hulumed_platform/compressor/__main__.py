@@ -1,0 +1,3 @@
+from hulumed_platform.compressor.server import main
+
+main()

@@ -1,0 +1,3 @@
+from hulumed_platform.decoder.server import main
+
+main()

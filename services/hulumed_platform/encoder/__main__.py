@@ -1,0 +1,3 @@
+from hulumed_platform.encoder.server import main
+
+main()

@@ -1,0 +1,3 @@
+from hulumed_platform.ingest.server import main
+
+main()
