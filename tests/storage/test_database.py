@@ -162,6 +162,38 @@ def test_a_reading_block_cannot_write(database: Database) -> None:
         Studies(session).register(instance())
 
 
+def test_a_lock_that_is_not_to_be_had_is_retryable(database: Database, database_url: str) -> None:
+    """Someone holds a row and hangs: the next gives up in time instead of hanging too."""
+    impatient = Database(database_url, lock_timeout_s=0.2)
+    with database.session() as holder:
+        Studies(holder).register(instance(1))
+
+        def register() -> None:
+            with impatient.session() as session:
+                Studies(session).register(instance(2))
+
+        with pytest.raises(PlatformError) as caught:
+            register()
+    assert (caught.value.code, caught.value.retryable) == (ErrorCode.UNAVAILABLE, True)
+    register()
+    impatient.close()
+
+
+def test_a_row_read_again_is_read_anew(database: Database) -> None:
+    """The repositories update by statement; a session that looked before still sees what it has changed since."""
+    with database.session() as session:
+        studies = Studies(session)
+        studies.register(instance(1))
+        study = studies.get("acme", STUDY_UID)
+        studies.register(instance(2))
+        assert studies.get("acme", STUDY_UID).revision == 2
+        assert studies.by_id(study.id).revision == 2
+        studies.register(instance(3))
+        assert studies.list("acme")[0].revision == 3
+        studies.register(instance(4))
+        assert studies.by_id(study.id).revision == 4
+
+
 def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
     """A status page is answered while a large post is being stored."""
     with database.session() as session:

@@ -27,7 +27,7 @@ def add(
             stored,
             media_type="application/dicom",
             purpose="user_data",
-            filename="scan ü.dcm",
+            filename="scan ü 1.00\u202fPM.dcm",
             now=after(seconds),
             expires_at=after(seconds + ttl_s) if ttl_s else None,
         )
@@ -40,7 +40,7 @@ def test_a_file_is_found_by_its_id(database: Database) -> None:
     with database.reading() as session:
         file = Files(session).get("acme", file_id, now=after(1))
         assert file.id.startswith("file-")
-        assert (file.digest, file.size_bytes, file.filename) == (STORED.digest, 6, "scan ü.dcm")
+        assert (file.digest, file.size_bytes, file.filename) == (STORED.digest, 6, "scan ü 1.00\u202fPM.dcm")
         assert (file.created_at, file.expires_at) == (NOON, None)
         with pytest.raises(PlatformError) as caught:
             Files(session).get("other", file_id, now=after(1))

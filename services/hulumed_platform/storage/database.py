@@ -1,36 +1,27 @@
 """SQL: one engine a process, one transaction a `with` block, SQLite and PostgreSQL alike."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Engine, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
-from hulumed_platform.storage import schema
-from hulumed_platform.storage.spool import disk_errors
-
-BUSY_TIMEOUT_S = 30
-"""How long a SQLite writer waits for the one before it, and anyone for a pooled connection."""
-CONNECT_TIMEOUT_S = 5
-"""How long a PostgreSQL server may take to answer a new connection."""
+from hulumed_platform.storage import engines, schema
 
 
 class Database:
     """The database of a process. Safe for threads; blocking, so an event loop calls it in a worker thread.
 
-    Every method raises `PlatformError` UNAVAILABLE (retryable) when the database cannot be reached or gives up on a
-    lock; nothing of the transaction is kept then.
+    Every method raises `PlatformError` UNAVAILABLE (retryable) when the database cannot be reached or a lock is not
+    to be had for `lock_timeout_s`; nothing of the transaction is kept then.
     """
 
-    def __init__(self, url: str | URL) -> None:
-        self._engine = _create_engine(make_url(url))
-        self._reading = self._engine.execution_options(**_reading_options(self._engine))
+    def __init__(self, url: str | URL, *, lock_timeout_s: float = 30.0) -> None:
+        self._engine = engines.create(make_url(url), lock_timeout_s=lock_timeout_s)
+        self._reading = engines.for_reading(self._engine)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -39,13 +30,13 @@ class Database:
         What is acknowledged, enqueued or answered comes after the block, never inside it. Rows stay readable after
         it. On SQLite writers go one after another, so keep the block short and free of other I/O.
         """
-        with _translated(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with _transaction(self._engine) as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads, and on SQLite waits for no writer."""
-        with _translated(), Session(self._reading, expire_on_commit=False) as session, session.begin():
+        with _transaction(self._reading) as session:
             yield session
 
     def check(self) -> None:
@@ -61,61 +52,23 @@ class Database:
     def require_current_schema(self) -> None:
         """Raise UNAVAILABLE, not retryable, unless the schema is exactly the one of this version."""
         with _translated():
-            schema.require_current(self._engine)
+            schema.require_current(self._reading)
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
 
 
-def _create_engine(url: URL) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _create_sqlite(url)
-    return create_engine(
-        url,
-        isolation_level="READ COMMITTED",  # whatever the server's default is: `inserts` and `workflow` rely on it
-        pool_pre_ping=True,
-        pool_timeout=BUSY_TIMEOUT_S,
-        json_serializer=_strict_json,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
-    )
-
-
-def _create_sqlite(url: URL) -> Engine:
-    with disk_errors():
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        url,
-        pool_timeout=BUSY_TIMEOUT_S,
-        json_serializer=_strict_json,
-        connect_args={"timeout": BUSY_TIMEOUT_S},
-    )
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _strict_json(value: object) -> str:
-    """Refuse NaN and infinities, which are no JSON: SQLite would keep them and PostgreSQL would not."""
-    return json.dumps(value, allow_nan=False)
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    """WAL lets readers go on beside the writer; FULL makes a commit outlive a power cut, as an acknowledgement must."""
-    connection.isolation_level = None  # the driver's own implicit BEGIN would come too late to lock, see below
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock first: a reader that turns into a writer cannot wait for it and fails at once instead."""
-    reading = connection.get_execution_options().get("sqlite_reading", False)
-    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-def _reading_options(engine: Engine) -> dict[str, bool]:
-    return {"sqlite_reading": True} if engine.dialect.name == "sqlite" else {"postgresql_readonly": True}
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Session]:
+    # the repositories update by statement, so a row that is read again is taken from the database again
+    options = {"populate_existing": True}
+    with (
+        _translated(),
+        Session(engine, expire_on_commit=False, execution_options=options) as session,
+        session.begin(),
+    ):
+        yield session
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Named uploads: rows that give a digest a name, an owner and perhaps an end."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import uuid4
@@ -42,7 +43,7 @@ class Files:
         check_tenant(tenant)
         _check("media type, like application/dicom", _MEDIA_TYPE.fullmatch(media_type))
         _check("purpose, like user_data", _PURPOSE.fullmatch(purpose))
-        _check("file name of 1 to 255 printable characters", filename is None or _is_name(filename))
+        _check("file name of 1 to 255 characters without control characters", filename is None or _is_name(filename))
         file = StoredFile(
             id=f"file-{uuid4().hex}",
             tenant=tenant,
@@ -90,7 +91,9 @@ class Files:
 
 
 def _is_name(filename: str) -> bool:
-    return 1 <= len(filename) <= _MAX_FILENAME and filename.isprintable()
+    """Control characters break headers, and a lone surrogate is no text that could be stored."""
+    storable = all(unicodedata.category(character) not in ("Cc", "Cs") for character in filename)
+    return storable and 1 <= len(filename) <= _MAX_FILENAME
 
 
 def _check(expected: str, fits: object) -> None:

@@ -81,12 +81,9 @@ class LocalObjects:
     def list(self, tenant: str) -> Iterator[ListedObject]:
         """See `ObjectStore.list`."""
         check_tenant(tenant)
-        for folder in sorted((self._root / tenant / "sha256").glob("??")):
-            for path in sorted(folder.iterdir()):
-                digest = digest_of_key(path.name)
-                with disk_errors(), suppress(FileNotFoundError):  # deleted since the folder was read
-                    if digest is not None:
-                        yield _listed(digest, path.stat())
+        with disk_errors():
+            for folder in sorted((self._root / tenant / "sha256").glob("??")):
+                yield from _listed(folder)
 
     def check(self) -> None:
         """See `ObjectStore.check`."""
@@ -107,8 +104,14 @@ class LocalObjects:
         self._durable.add(folder)
 
 
-def _listed(digest: str, status: os.stat_result) -> ListedObject:
-    return ListedObject(digest, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+def _listed(folder: Path) -> Iterator[ListedObject]:
+    for path in sorted(folder.iterdir()):
+        digest = digest_of_key(path.name)
+        if digest is None:
+            continue
+        with suppress(FileNotFoundError):  # deleted since the folder was read
+            status = path.stat()
+            yield ListedObject(digest, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _sync_folder(folder: Path) -> None:

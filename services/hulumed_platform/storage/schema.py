@@ -21,6 +21,7 @@ def upgrade(engine: Engine) -> None:
     """Run the missing migrations in one transaction, under a lock that other processes wait for."""
     with _ONE_AT_A_TIME, engine.begin() as connection:  # on SQLite the transaction begins with the write lock
         if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long the others' migration takes
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         command.upgrade(alembic_config(connection), "head")
 

@@ -123,7 +123,7 @@ class Studies:
 
     def by_id(self, study_id: str) -> Study:
         """Return the study that a task or a claim names. Raises NOT_FOUND."""
-        study = self._session.get(Study, study_id, populate_existing=True)
+        study = self._session.scalar(select(Study).where(Study.id == study_id))
         if study is None:
             raise PlatformError(ErrorCode.NOT_FOUND, f"No study has the id {study_id}.")
         return study
