@@ -61,4 +61,5 @@ def novelty(current: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], mer
     difference = np.maximum(current, previous) - np.minimum(current, previous)
     per_token = difference.reshape(-1, merge**2 * current.shape[-1])
     sums = per_token.sum(axis=1, dtype=np.uint32)
-    return (sums * (2.0 / 255.0 / per_token.shape[1])).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = (sums * (2.0 / 255.0 / per_token.shape[1])).astype(np.float32)
+    return scaled

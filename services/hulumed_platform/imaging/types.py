@@ -41,7 +41,8 @@ class Preprocessing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Linear VOI window in stored units of the modality (CT: HU), as PS3.3 C.11.2.1.2 defines centre and width."""
+    """Linear VOI window in units of the modality (CT: HU): `center` - `width` / 2 is black, `center` + `width` / 2
+    white (LINEAR_EXACT of PS3.3 C.11.2.1.3.2)."""
 
     center: float
     width: float
@@ -57,15 +58,16 @@ class PrepareOptions:
     window: Window | None = None
     """Grey values to show. Default: the file's own window, else per modality, else robust percentiles."""
     axis: Axis | None = None
-    """Plane to slice a NIfTI volume in. Default: axial."""
+    """NIfTI: the plane to slice in, by default axial. DICOM: take only the series that lie in this plane."""
     num_planes: int | None = None
-    """Planes to take, spread evenly over the volume or the time range, never the same one twice."""
+    """Planes to take, spread evenly over the volume or the time range, never the same one twice. Default for a volume:
+    all up to 180 (the published slice count), more are sampled down; for a video: as `fps` says, up to 128."""
     start_s: float | None = None
     """Start of the time range of a video. Default: its beginning."""
     end_s: float | None = None
     """End of the time range of a video. Default: its end."""
     fps: float | None = None
-    """Planes for each second of video. Default: 1, as published; DICOM cine loops: see `imaging.sampling`."""
+    """Planes for each second of video. Default: 1, as published; a DICOM cine loop: 16 planes over the loop."""
     preprocessing: Preprocessing = Preprocessing.HULUMED
 
 
@@ -80,7 +82,7 @@ class Limits:
     max_plane_pixels: int = 64 * 1000 * 1000
     """Pixels of one plane before it is resized."""
     max_planes: int = 4096
-    """Planes of one item; more are sampled down evenly, with a note."""
+    """Planes of one item; asking for more is an error."""
     max_expansion: float = 200.0
     """Decoded over encoded bytes of a compressed file, once it decodes to more than 64 MiB."""
     max_items: int = 64

@@ -1,0 +1,1 @@
+"""DICOM studies: headers, series, geometry, pixels, cine."""

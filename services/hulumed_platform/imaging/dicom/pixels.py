@@ -1,0 +1,156 @@
+"""DICOM frames to what is shown: decoding, modality LUT, VOI, photometric interpretation (PS3.3 C.7.6.3, C.11)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, dcmread
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from hulumed_platform.imaging.dicom.geometry import Slice
+from hulumed_platform.imaging.dicom.header import Header
+from hulumed_platform.imaging.foreign import parsing
+from hulumed_platform.imaging.sampling import evenly
+from hulumed_platform.imaging.stack import Pixels
+from hulumed_platform.imaging.types import Window
+from hulumed_platform.imaging.window import SAMPLED_PLANES, Values, VoiFunction, apply_window, robust_window
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame: stored values, and the attributes of group 0028 that explain them."""
+
+    slice: Slice
+    stored: npt.NDArray[Any]
+    dataset: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Grey:
+    """How the grey values of a whole item become 0..255: one rule for all of its slices.
+
+    `window` None with `lut` False = robust percentiles over the item.
+    """
+
+    window: Window | None
+    function: VoiFunction = VoiFunction.LINEAR
+    lut: bool = False
+    """Take the file's own VOI LUT Sequence."""
+
+
+def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey) -> Iterator[Pixels]:
+    """Show the chosen slices in order; percentiles, where `grey` asks for them, look at the whole stack."""
+    window = grey.window
+    if window is None and not grey.lut and not is_color(slices[0].header):
+        window = _percentile_window([slices[i] for i in evenly(len(slices), SAMPLED_PLANES)])
+    for frame in _decode([slices[i] for i in chosen]):
+        with parsing(frame.slice.header.file.label, "DICOM image"):
+            pixels = _show(frame, window, grey)
+        yield pixels
+
+
+def is_color(header: Header) -> bool:
+    """Whether frames carry colour, and so no grey window."""
+    return header.samples > 1 or header.photometric == "PALETTE COLOR"
+
+
+def _decode(slices: Sequence[Slice]) -> Iterator[Frame]:
+    """Decode frame by frame; neighbours in the same file share one pass over it."""
+    for _, group in groupby(slices, key=lambda s: s.header.file.digest):
+        run = list(group)
+        header, label = run[0].header, run[0].header.file.label
+        dataset = Dataset()
+        with parsing(label, "DICOM image"):
+            arrays = _arrays(header, [s.frame for s in run], dataset)
+        for part in run:
+            with parsing(label, "DICOM image"):
+                stored = next(arrays)
+            yield Frame(part, stored, dataset)
+
+
+def _arrays(header: Header, frames: list[int], dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
+    """Decoded frames; fills `dataset` with the attributes that explain them."""
+    if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        whole = dcmread(header.file.path)
+        dataset.file_meta = whole.file_meta
+        dataset.update(whole)
+        return iter_pixels(whole, indices=frames)
+    return iter_pixels(header.file.path, ds_out=dataset, indices=frames)
+
+
+def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:
+    header, stored = frame.slice.header, frame.stored
+    if header.photometric == "PALETTE COLOR":
+        return _to_8_bits(apply_color_lut(stored, frame.dataset), None)
+    if header.samples > 1:
+        return _to_8_bits(stored[..., :3], header.bits_stored)
+    values = _modality(frame)
+    if grey.lut:
+        shown = _voi_lut(values, frame)
+    else:
+        shown = apply_window(values, window or Window(127.5, 255.0), grey.function)
+    if header.photometric == "MONOCHROME1":
+        shown = 255 - shown
+    padding = _padding(frame)
+    if padding is not None:
+        shown[padding] = 0
+    return shown
+
+
+def _modality(frame: Frame) -> Values:
+    """Stored values to units of the modality: Modality LUT, else slope and intercept of the frame, else as stored."""
+    if frame.dataset.get("ModalityLUTSequence"):
+        return apply_modality_lut(frame.stored, frame.dataset)
+    rescale = frame.slice.info.rescale
+    if rescale is None or rescale == (1.0, 0.0):
+        return frame.stored
+    slope, intercept = rescale
+    values: Values = frame.stored * np.float32(slope) + np.float32(intercept)
+    return values
+
+
+def _voi_lut(values: Values, frame: Frame) -> Pixels:
+    item = frame.dataset.VOILUTSequence[0]
+    mapped = apply_voi(np.rint(values).astype(np.int32), frame.dataset)
+    return _to_8_bits(mapped, int(item.LUTDescriptor[2]))
+
+
+def _to_8_bits(values: npt.NDArray[Any], bits: int | None) -> Pixels:
+    depth = bits or values.dtype.itemsize * 8
+    if depth > 8:
+        return (values >> (depth - 8)).clip(0, 255).astype(np.uint8)
+    return values.astype(np.uint8)
+
+
+def _padding(frame: Frame) -> Mask | None:
+    """Pixels outside the image: Pixel Padding Value, or the range up to its limit (PS3.3 C.7.5.1.1.2)."""
+    value = frame.dataset.get("PixelPaddingValue")
+    if value is None:
+        return None
+    # A value that was written with the other signedness wraps to the stored one.
+    first = np.asarray(int(value), np.int64).astype(frame.stored.dtype)
+    limit = frame.dataset.get("PixelPaddingRangeLimit")
+    if limit is None:
+        return np.asarray(frame.stored == first)
+    last = np.asarray(int(limit), np.int64).astype(frame.stored.dtype)
+    return np.asarray((frame.stored >= min(first, last)) & (frame.stored <= max(first, last)))
+
+
+def _percentile_window(slices: Sequence[Slice]) -> Window:
+    def values() -> Iterator[Values]:
+        for frame in _decode(slices):
+            with parsing(frame.slice.header.file.label, "DICOM image"):
+                plane = _modality(frame).astype(np.float32)
+                padding = _padding(frame)
+                if padding is not None:
+                    plane[padding] = np.nan
+            yield plane
+
+    return robust_window(values())

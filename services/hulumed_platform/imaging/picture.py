@@ -1,0 +1,198 @@
+"""Still pictures, TIFF stacks and animations, through Pillow: PNG, JPEG, TIFF, WebP, GIF."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from hulumed_platform.imaging.context import Context
+from hulumed_platform.imaging.errors import ImagingError
+from hulumed_platform.imaging.foreign import parsing
+from hulumed_platform.imaging.sampling import sample_frames, sample_slices
+from hulumed_platform.imaging.stack import Pixels, Stack
+from hulumed_platform.imaging.types import (
+    Kind,
+    Media,
+    Note,
+    PlaneSource,
+    PrepareOptions,
+    Preprocessing,
+    SourceFile,
+    Window,
+)
+from hulumed_platform.imaging.window import apply_window, robust_window
+
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF")
+ORIENTATION_TAG = 0x0112
+DEEP_MODES = ("I", "F")
+"""Pillow modes of more than 8 bits a value ("I;16" and its like begin with I)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the header of a picture says."""
+
+    file: SourceFile
+    format: str
+    height_px: int
+    width_px: int
+    num_pages: int
+    deep: bool
+    transparent: bool
+
+
+def open_pictures(media: Media, context: Context) -> list[Stack]:
+    """One item for each picture; together one volume or video where `media.kind` asks for that.
+
+    An animation becomes a video; a TIFF of several pages a volume, its pages being slices.
+    """
+    pictures = [_inspect(file, context) for file in media.files]
+    if len(pictures) > 1 and media.kind in (Kind.VOLUME, Kind.VIDEO):
+        return [_folder(pictures, media.kind, media.options, context)]
+    return [_open(picture, media, context) for picture in pictures]
+
+
+def _inspect(file: SourceFile, context: Context) -> Picture:
+    with parsing(file.label, "picture"), Image.open(file.path, formats=FORMATS) as image:
+        width_px, height_px = image.size
+        context.check_plane(height_px, width_px, file.label)
+        if image.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8):
+            width_px, height_px = height_px, width_px
+        # JPEGs of phones carry a second picture (MPO): not a stack.
+        num_pages = getattr(image, "n_frames", 1) if image.format in ("TIFF", "GIF", "WEBP", "PNG") else 1
+        transparent = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+        return Picture(
+            file, str(image.format), height_px, width_px, num_pages, image.mode.startswith(DEEP_MODES), transparent
+        )
+
+
+def _open(picture: Picture, media: Media, context: Context) -> Stack:
+    if picture.num_pages == 1:
+        return _still(picture, media.options, context)
+    if picture.format == "TIFF":
+        return _tiff_stack(picture, media.options, context)
+    return _animation(picture, media.options, context)
+
+
+def _still(picture: Picture, options: PrepareOptions, context: Context) -> Stack:
+    source = PlaneSource(picture.file.digest, None, None, 0)
+    return Stack(
+        kind=Kind.IMAGE,
+        height_px=picture.height_px,
+        width_px=picture.width_px,
+        planes=(source,),
+        read=lambda: _read_pages(picture, [0], options, context),
+        applies=_window_applies(picture),
+        description=f"{picture.format} picture, {picture.width_px} x {picture.height_px} pixels",
+        notes=_picture_notes(picture, options),
+    )
+
+
+def _tiff_stack(picture: Picture, options: PrepareOptions, context: Context) -> Stack:
+    pages, notes = sample_slices(picture.num_pages, options, context.limits)
+    assumed = Note(
+        "tiff_pages_are_slices", f"the {picture.num_pages} pages of the TIFF are taken as slices of a volume"
+    )
+    return replace(
+        _still(picture, options, context),
+        kind=Kind.VOLUME,
+        planes=tuple(PlaneSource(picture.file.digest, None, None, page) for page in pages),
+        read=lambda: _read_pages(picture, pages, options, context),
+        applies=_window_applies(picture) | {"num_planes"},
+        description=f"TIFF stack, {picture.num_pages} pages",
+        notes=(assumed, *notes, *_picture_notes(picture, options)),
+    )
+
+
+def _animation(picture: Picture, options: PrepareOptions, context: Context) -> Stack:
+    times_s = _frame_times(picture, context)
+    frames, notes = sample_frames(times_s, options, context.limits)
+    return replace(
+        _still(picture, options, context),
+        kind=Kind.VIDEO,
+        planes=tuple(PlaneSource(picture.file.digest, None, None, i, time_s=times_s[i]) for i in frames),
+        read=lambda: _read_pages(picture, frames, options, context),
+        applies=frozenset({"num_planes", "start_s", "end_s", "fps"}),
+        description=f"animated {picture.format}, {picture.num_pages} frames",
+        notes=(*notes, *_picture_notes(picture, options)),
+    )
+
+
+def _folder(pictures: Sequence[Picture], kind: Kind, options: PrepareOptions, context: Context) -> Stack:
+    """Pictures in the order given, as one volume or as a video at the published one frame a second."""
+    if any(picture.num_pages > 1 for picture in pictures):
+        raise ImagingError(f"Pictures that are to be one {kind} must hold one page each. Send stacks on their own.")
+    first = pictures[0]
+    video = kind is Kind.VIDEO
+    if video:
+        chosen, notes = sample_frames([float(i) for i in range(len(pictures))], options, context.limits)
+    else:
+        chosen, notes = sample_slices(len(pictures), options, context.limits)
+    assumed = Note("order_as_given", f"the pictures are taken in the order given{', one a second' if video else ''}")
+    if any((p.height_px, p.width_px) != (first.height_px, first.width_px) for p in pictures):
+        notes = (*notes, Note("resampled_to_first", "pictures of other shapes were resampled to that of the first"))
+    sources = [PlaneSource(pictures[i].file.digest, None, None, i, time_s=float(i) if video else None) for i in chosen]
+
+    def read() -> Iterator[Pixels]:
+        for i in chosen:
+            yield from _read_pages(pictures[i], [0], options, context)
+
+    return replace(
+        _still(first, options, context),
+        kind=kind,
+        planes=tuple(sources),
+        read=read,
+        applies=frozenset({"num_planes", *(("start_s", "end_s", "fps") if video else ())}) | _window_applies(first),
+        description=f"{len(pictures)} pictures as one {kind}",
+        notes=(assumed, *notes, *_picture_notes(first, options)),
+    )
+
+
+def _frame_times(picture: Picture, context: Context) -> list[float]:
+    """When each frame starts; a frame without a duration lasts 0.1 s, as browsers show it."""
+    times_s, now_s = [], 0.0
+    with parsing(picture.file.label, "animation"), Image.open(picture.file.path, formats=FORMATS) as image:
+        for frame in range(picture.num_pages):
+            context.stopwatch.check()
+            image.seek(frame)
+            image.load()
+            times_s.append(now_s)
+            now_s += (float(image.info.get("duration", 0)) or 100.0) / 1000.0
+    return times_s
+
+
+def _read_pages(picture: Picture, pages: Sequence[int], options: PrepareOptions, context: Context) -> Iterator[Pixels]:
+    window = options.window
+    with parsing(picture.file.label, "picture"):
+        image = Image.open(picture.file.path, formats=FORMATS)
+    with image:
+        for page in pages:
+            with parsing(picture.file.label, "picture"):
+                image.seek(page)
+                context.check_plane(image.height, image.width, picture.file.label)
+                if picture.deep and window is None:
+                    window = robust_window([np.asarray(image)])
+                pixels = _to_rgb(image, window, upright=options.preprocessing is Preprocessing.HULUMED)
+            yield pixels
+
+
+def _to_rgb(image: Image.Image, window: Window | None, *, upright: bool) -> Pixels:
+    shown = ImageOps.exif_transpose(image) if upright else image
+    if window is not None:
+        return apply_window(np.asarray(shown), window)
+    return np.asarray(shown.convert("RGB"))
+
+
+def _window_applies(picture: Picture) -> frozenset[str]:
+    return frozenset({"window"}) if picture.deep else frozenset()
+
+
+def _picture_notes(picture: Picture, options: PrepareOptions) -> tuple[Note, ...]:
+    notes = []
+    if picture.deep and options.window is None:
+        text = "values between the 0.5th and the 99.5th percentile of the first plane read are shown black to white"
+        notes.append(Note("window_percentiles", text))
+    if picture.transparent:
+        notes.append(Note("transparency_dropped", "the alpha channel was dropped, as the published code does"))
+    return tuple(notes)
