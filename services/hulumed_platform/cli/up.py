@@ -1,0 +1,96 @@
+"""`hulumed up` and `hulumed down`: the platform on this machine."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hulumed_platform.cli.console import console
+from hulumed_platform.cli.errors import CliError
+from hulumed_platform.cli.options import Data
+from hulumed_platform.cli.signals import stop_requests
+from hulumed_platform.cli.state import RunFolder, supervisors
+from hulumed_platform.cli.supervisor import DRAIN_S, Supervisor
+from hulumed_platform.cli.view import PlatformView
+
+_TICK_S = 0.2
+_DOWN_TIMEOUT_S = 10 * DRAIN_S
+
+
+def up(
+    data: Data = Path(".data"),
+    only: Annotated[
+        str, typer.Option(metavar="ROOM,…", help="Start these rooms alone; they find the others running on DIR.")
+    ] = "",
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 = any free one.")] = 8080,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="Checkpoint to serve; without it, an untrained one."
+        ),
+    ] = None,
+) -> None:
+    """Start every room on this machine, and stop them all on Ctrl-C."""
+    from hulumed_platform.cli import embedded
+
+    data = data.absolute()
+    rooms = embedded.chosen_rooms(only)
+    run_folder = RunFolder(data)
+    with stop_requests() as stopping, run_folder.claimed(rooms):
+        plan = embedded.prepare(data, rooms, http_port=http_port, checkpoint=checkpoint, running=run_folder.rooms())
+        supervisor = Supervisor(plan, data)
+        try:
+            supervisor.start()
+            _watch(supervisor, stopping, data)
+        finally:
+            stop(supervisor)
+
+
+def down(data: Data = Path(".data")) -> None:
+    """Stop the rooms that `hulumed up` runs on a data folder."""
+    run_folder = RunFolder(data.absolute())
+    rooms = run_folder.rooms()
+    if not rooms:
+        console.print(f"nothing runs on {data}", soft_wrap=True)
+        return
+    for pid in supervisors(rooms):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_TIMEOUT_S
+    while run_folder.rooms():
+        if time.monotonic() > deadline:
+            raise CliError(f"{', '.join(run_folder.rooms())} still run after {_DOWN_TIMEOUT_S:.0f} s; see {data}/logs")
+        time.sleep(_TICK_S)
+    console.print(f"stopped {', '.join(rooms)}", soft_wrap=True)
+
+
+def stop(supervisor: Supervisor) -> None:
+    """Stop all rooms; interrupted, kill them."""
+    try:
+        supervisor.stop()
+    except KeyboardInterrupt:
+        supervisor.kill()
+
+
+def wait_until_ready(supervisor: Supervisor, view: PlatformView, stopping: threading.Event) -> None:
+    """Look after the rooms until all are ready or a stop is asked for."""
+    with view.starting():
+        while not (supervisor.ready or stopping.is_set()):
+            supervisor.tick()
+            view.update()
+            stopping.wait(_TICK_S)
+
+
+def _watch(supervisor: Supervisor, stopping: threading.Event, data: Path) -> None:
+    view = PlatformView(supervisor)
+    wait_until_ready(supervisor, view, stopping)
+    if stopping.is_set():
+        return
+    console.print(f"Ready. Logs are in {data}/logs; Ctrl-C stops the platform.", soft_wrap=True)
+    while not stopping.wait(_TICK_S):
+        supervisor.tick()
+        view.update()
+    console.print("Stopping …")
