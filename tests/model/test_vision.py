@@ -12,7 +12,7 @@ from torch import Tensor
 from hulumed_platform.imaging.types import Kind
 from hulumed_platform.model.checkpoint import Checkpoint
 from hulumed_platform.model.config import VisionConfig
-from hulumed_platform.model.vision import VisionEncoder, block_order, merge_patches, rotary_angles
+from hulumed_platform.model.vision import VisionEncoder, _Attention, block_order, merge_patches, rotary_angles
 from tests.support.planes import ArrayPlanes, slowly_changing
 
 CPU = torch.device("cpu")
@@ -93,17 +93,24 @@ def test_pixels_are_normalised_by_channel() -> None:
     """Other checkpoints have other statistics; the channel is the slowest of a flat patch."""
     config = VisionConfig(8, 8, 1, 1, 14, 3, 1e-6, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
     values = VisionEncoder(config).normalise(torch.full((1, 1, 588), 255, dtype=torch.uint8))[0, 0]
-    assert [round(value, 5) for value in values[[0, 195, 196, 391, 392, 587]].tolist()] == [1.8, 1.8, 3.2, 3.2, 0.7, 0.7]
+    assert [round(value, 5) for value in values[[0, 195, 196, 391, 392, 587]].tolist()] == [
+        1.8,
+        1.8,
+        3.2,
+        3.2,
+        0.7,
+        0.7,
+    ]
 
 
 def test_attention_equals_a_dense_block_mask(encoder: VisionEncoder) -> None:
     """Planes as a batch equal the published one long sequence under a block-diagonal mask."""
-    attention = encoder.encoder.layers[0].self_attn
+    attention = _Attention(encoder.config)
     x = torch.randn(3, 8, 192)
     angles = rotary_angles(2, 4, 2, attention.q_proj.out_features // attention.num_heads, CPU)
     batched = attention(x, angles.cos(), angles.sin())
 
-    mask = torch.block_diag(*[torch.ones(8, 8)] * 3).bool()
+    mask = torch.kron(torch.eye(3), torch.ones(8, 8)).bool()
     cos, sin = angles.cos().repeat(3, 1), angles.sin().repeat(3, 1)
     q, k, v = (
         projection(x.flatten(0, 1)).view(24, 4, 48).transpose(0, 1)

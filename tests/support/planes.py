@@ -51,13 +51,12 @@ def _item(index: int, kind: Kind, frames: NDArray[np.uint8]) -> Item:
 
 
 def slowly_changing(planes: int, height_px: int, width_px: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Noise in which each plane redraws about half of the one before, so that some tokens are pruned."""
+    """Noise in which each plane redraws the upper or lower half of the one before, so that some tokens are pruned."""
     generator = np.random.default_rng(seed)
     frames = np.empty((planes, height_px, width_px, 3), dtype=np.uint8)
     frames[0] = generator.integers(0, 256, frames.shape[1:], dtype=np.uint8)
     for n in range(1, planes):
         frames[n] = frames[n - 1]
-        top = generator.integers(0, height_px // 2)
-        shape = (height_px // 2, width_px, 3)
-        frames[n, top : top + height_px // 2] = generator.integers(0, 256, shape, dtype=np.uint8)
+        half = frames[n, : height_px // 2] if n % 2 else frames[n, height_px // 2 :]
+        half[:] = generator.integers(0, 256, half.shape, dtype=np.uint8)
     return frames

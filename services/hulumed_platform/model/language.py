@@ -41,7 +41,7 @@ class LanguageModel:
 
     def embed(self, ids: tuple[int, ...]) -> Tensor:
         """Embeddings of text, [L, D]."""
-        embeddings_LD: Tensor = self.network.model.embed_tokens(torch.tensor(ids, device=self.device))
+        embeddings_LD: Tensor = self.network.model.embed_tokens(torch.tensor(ids, device=self.device, dtype=torch.long))
         return embeddings_LD
 
     def new_cache(self) -> "DynamicCache":

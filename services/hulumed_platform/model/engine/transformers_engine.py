@@ -38,7 +38,7 @@ class TransformersEngine:
     def num_live(self) -> int:
         """Requests that hold a cache."""
         with self._changed:
-            return len(self._live)
+            return sum(not request.finished for request in self._live)
 
     def generate(self, blocks: Iterable[Block], sampling: Sampling, cancelled: threading.Event) -> Iterator[Step]:
         """Yields the answer while it is drawn; see `Engine.generate`."""
