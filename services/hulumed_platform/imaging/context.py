@@ -24,7 +24,7 @@ class Stopwatch:
         """Raise an `ImagingError` when the time is up."""
         if time.monotonic() - self._start_s > self._timeout_s:
             raise ImagingError(
-                f"preparing took longer than timeout_s = {self._timeout_s:g} seconds. Ask for fewer planes, or split it",
+                f"preparing took longer than timeout_s = {self._timeout_s:g} seconds. Ask for fewer planes.",
                 kind="timeout",
             )
 
@@ -63,7 +63,7 @@ class Context:
         limit = self.limits.max_expansion
         if decoded_bytes > max(EXPANSION_FREE_BYTES, limit * encoded_bytes):
             raise ImagingError(
-                f"{label}: {encoded_bytes} bytes would decode to {decoded_bytes} or more, over max_expansion = {limit:g}. "
+                f"{label}: {encoded_bytes} bytes decode to {decoded_bytes} or more, over max_expansion = {limit:g}. "
                 "Send it with less compression.",
                 kind="too_large",
             )

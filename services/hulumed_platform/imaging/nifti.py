@@ -1,8 +1,8 @@
 """NIfTI-1 and -2 volumes, sliced lazily in anatomical planes.
 
 Planes are shown as radiologists see them: the patient's right on the left of axial and coronal planes, head or front
-up, front on the left of sagittal planes. Order of planes: axial from feet to head, coronal from front to back, sagittal from
-left to right, which is the order that DICOM series get as well.
+up, front on the left of sagittal planes. Order of planes: axial from feet to head, coronal from front to back, sagittal
+from left to right, which is the order that DICOM series get as well.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nibabel.orientations import io_orientation
 
 from hulumed_platform.imaging import upstream
-from hulumed_platform.imaging.context import Context
+from hulumed_platform.imaging.context import Context, Stopwatch
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import evenly, sample_slices
@@ -105,7 +105,7 @@ def open_nifti(file: SourceFile, options: PrepareOptions, context: Context, *, g
         height_px=shown_height_px,
         width_px=shown_width_px,
         planes=tuple(PlaneSource(file.digest, None, None, i, position_mm=i * slice_mm) for i in indices),
-        read=lambda: _read(volume, layout, indices, options, file.label),
+        read=lambda stopwatch: _read(volume, layout, indices, options, file.label, stopwatch),
         applies=frozenset({"axis", "num_planes"}) | (frozenset() if volume.color or published else {"window"}),
         description=f"NIfTI volume, {count} slices, {axis}" + ("" if published else f", {ORDERS[axis]}"),
         notes=(*volume.notes, *notes, *resampled, *_window_notes(volume, options)),
@@ -190,7 +190,9 @@ def _stored_layout(axis: Axis) -> Layout:
     return Layout((cut, False), (rows, False), (columns, False))
 
 
-def _read(volume: Volume, layout: Layout, indices: list[int], options: PrepareOptions, label: str) -> Iterator[Pixels]:
+def _read(
+    volume: Volume, layout: Layout, indices: list[int], options: PrepareOptions, label: str, stopwatch: Stopwatch
+) -> Iterator[Pixels]:
     published = options.preprocessing is Preprocessing.UPSTREAM
     window = options.window
     with parsing(label, "NIfTI file"):
@@ -198,6 +200,7 @@ def _read(volume: Volume, layout: Layout, indices: list[int], options: PrepareOp
             count = volume.array.shape[layout.slices[0]]
             window = robust_window(volume.plane(layout, i) for i in evenly(count, SAMPLED_PLANES))
     for index in indices:
+        stopwatch.check()
         with parsing(label, "NIfTI file"):
             plane = volume.plane(layout, index)
             if window is not None:
@@ -218,8 +221,11 @@ def _window_notes(volume: Volume, options: PrepareOptions) -> tuple[Note, ...]:
 
 def _decompress(file: SourceFile, context: Context) -> Path:
     encoded_bytes, decoded_bytes = file.path.stat().st_size, 0
-    plain = tempfile.NamedTemporaryFile(dir=context.scratch, suffix=".nii", delete=False)
-    with plain, parsing(file.label, "gzip stream"), gzip.open(file.path) as packed:
+    with (
+        tempfile.NamedTemporaryFile(dir=context.scratch, suffix=".nii", delete=False) as plain,
+        parsing(file.label, "gzip stream"),
+        gzip.open(file.path) as packed,
+    ):
         while chunk := packed.read(4 * MEBIBYTE):
             context.stopwatch.check()
             decoded_bytes += len(chunk)

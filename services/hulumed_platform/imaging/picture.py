@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageOps
 
-from hulumed_platform.imaging.context import Context
+from hulumed_platform.imaging.context import Context, Stopwatch
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import sample_frames, sample_slices
@@ -82,7 +82,7 @@ def _still(picture: Picture, options: PrepareOptions, context: Context) -> Stack
         height_px=picture.height_px,
         width_px=picture.width_px,
         planes=(source,),
-        read=lambda: _read_pages(picture, [0], options, context),
+        read=lambda stopwatch: _read_pages(picture, [0], options, context, stopwatch),
         applies=_window_applies(picture),
         description=f"{picture.format} picture, {picture.width_px} x {picture.height_px} pixels",
         notes=_picture_notes(picture, options),
@@ -95,10 +95,10 @@ def _tiff_stack(picture: Picture, options: PrepareOptions, context: Context) -> 
         "tiff_pages_are_slices", f"the {picture.num_pages} pages of the TIFF are taken as slices of a volume"
     )
     return replace(
-        _still(picture, options, context),
+        _still(picture, options, context, stopwatch),
         kind=Kind.VOLUME,
         planes=tuple(PlaneSource(picture.file.digest, None, None, page) for page in pages),
-        read=lambda: _read_pages(picture, pages, options, context),
+        read=lambda stopwatch: _read_pages(picture, pages, options, context, stopwatch),
         applies=_window_applies(picture) | {"num_planes"},
         description=f"TIFF stack, {picture.num_pages} pages",
         notes=(assumed, *notes, *_picture_notes(picture, options)),
@@ -109,10 +109,10 @@ def _animation(picture: Picture, options: PrepareOptions, context: Context) -> S
     times_s = _frame_times(picture, context)
     frames, notes = sample_frames(times_s, options, context.limits)
     return replace(
-        _still(picture, options, context),
+        _still(picture, options, context, stopwatch),
         kind=Kind.VIDEO,
         planes=tuple(PlaneSource(picture.file.digest, None, None, i, time_s=times_s[i]) for i in frames),
-        read=lambda: _read_pages(picture, frames, options, context),
+        read=lambda stopwatch: _read_pages(picture, frames, options, context, stopwatch),
         applies=frozenset({"num_planes", "start_s", "end_s", "fps"}),
         description=f"animated {picture.format}, {picture.num_pages} frames",
         notes=(*notes, *_picture_notes(picture, options)),
@@ -134,12 +134,12 @@ def _folder(pictures: Sequence[Picture], kind: Kind, options: PrepareOptions, co
         notes = (*notes, Note("resampled_to_first", "pictures of other shapes were resampled to that of the first"))
     sources = [PlaneSource(pictures[i].file.digest, None, None, i, time_s=float(i) if video else None) for i in chosen]
 
-    def read() -> Iterator[Pixels]:
+    def read(stopwatch: Stopwatch) -> Iterator[Pixels]:
         for i in chosen:
-            yield from _read_pages(pictures[i], [0], options, context)
+            yield from _read_pages(pictures[i], [0], options, context, stopwatch)
 
     return replace(
-        _still(first, options, context),
+        _still(first, options, context, stopwatch),
         kind=kind,
         planes=tuple(sources),
         read=read,
@@ -162,12 +162,15 @@ def _frame_times(picture: Picture, context: Context) -> list[float]:
     return times_s
 
 
-def _read_pages(picture: Picture, pages: Sequence[int], options: PrepareOptions, context: Context) -> Iterator[Pixels]:
+def _read_pages(
+    picture: Picture, pages: Sequence[int], options: PrepareOptions, context: Context, stopwatch: Stopwatch
+) -> Iterator[Pixels]:
     window = options.window
     with parsing(picture.file.label, "picture"):
         image = Image.open(picture.file.path, formats=FORMATS)
     with image:
         for page in pages:
+            stopwatch.check()
             with parsing(picture.file.label, "picture"):
                 image.seek(page)
                 context.check_plane(image.height, image.width, picture.file.label)

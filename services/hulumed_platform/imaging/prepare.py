@@ -52,8 +52,7 @@ class Preparation:
         """
         stopwatch = self._new_stopwatch()
         for index, (item, stack) in enumerate(zip(self.items, self._stacks, strict=True)):
-            for plane in _planes_of(index, item, stack, self._patch_size):
-                stopwatch.check()
+            for plane in _planes_of(index, item, stack, self._patch_size, stopwatch):
                 with stopwatch.stopped():
                     yield plane
 
@@ -147,10 +146,11 @@ def _item(index: int, stack: Stack, grid: Grid, notes: tuple[Note, ...]) -> Item
     )
 
 
-def _planes_of(index: int, item: Item, stack: Stack, patch_size: int) -> Iterator[PreparedPlane]:
+def _planes_of(index: int, item: Item, stack: Stack, patch_size: int, stopwatch: Stopwatch) -> Iterator[PreparedPlane]:
     previous: npt.NDArray[np.uint8] | None = None
     count = 0
-    for count, pixels in enumerate(stack.read(), start=1):
+    for count, pixels in enumerate(stack.read(stopwatch), start=1):
+        stopwatch.check()
         resized = _resize(pixels, item.height * patch_size, item.width * patch_size)
         patches = patchify(resized[np.newaxis], patch_size=patch_size, merge=item.merge)[0]
         if previous is None:

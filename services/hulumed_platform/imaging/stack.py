@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hulumed_platform.imaging.context import Stopwatch
 from hulumed_platform.imaging.types import Kind, Note, PlaneSource
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -21,7 +22,7 @@ class Stack:
         height_px: height of the first plane as shown, with square pixels; the whole item takes its shape from it.
         width_px: its width.
         planes: where the planes come from, in their order.
-        read: decodes the planes, in their order, one at a time; may be called again.
+        read: decodes the planes, in their order, one at a time; may be called again. Checks the time of this pass.
         applies: names of the `PrepareOptions` that mean something for this input.
     """
 
@@ -29,7 +30,7 @@ class Stack:
     height_px: float
     width_px: float
     planes: tuple[PlaneSource, ...]
-    read: Callable[[], Iterator[Pixels]]
+    read: Callable[[Stopwatch], Iterator[Pixels]]
     applies: frozenset[str]
     description: str
     modality: str | None = None

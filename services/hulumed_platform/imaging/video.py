@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from hulumed_platform.imaging.context import Context
+from hulumed_platform.imaging.context import Context, Stopwatch
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import sample_frames
@@ -48,7 +48,7 @@ def open_video(file: SourceFile, options: PrepareOptions, context: Context) -> S
         height_px=film.height_px,
         width_px=film.width_px,
         planes=tuple(sources),
-        read=lambda: read_frames(film, chosen, context),
+        read=lambda stopwatch: read_frames(film, chosen, context, stopwatch),
         applies=OPTIONS,
         description=f"{film.codec} video, {film.times_s[-1]:.1f} seconds, {len(film.times_s)} frames",
         notes=(*notes, *timing_notes(film)),
@@ -93,7 +93,7 @@ def inspect(path: Path, label: str, context: Context, *, frame_time_s: float | N
     return Film(path, label, codec, height_px, width_px, times_s, first_s, timed=True)
 
 
-def read_frames(film: Film, chosen: Sequence[int], context: Context) -> Iterator[Pixels]:
+def read_frames(film: Film, chosen: Sequence[int], context: Context, stopwatch: Stopwatch) -> Iterator[Pixels]:
     """Decode the chosen frames, ascending; the frames between are decoded and dropped."""
     frames = _decode(film, film.times_s[chosen[0]] if film.timed else 0.0)
     half_s = _shortest_gap_s(film.times_s) / 2
@@ -101,6 +101,7 @@ def read_frames(film: Film, chosen: Sequence[int], context: Context) -> Iterator
     target = next(wanted, None)
     count = 0
     while target is not None:
+        stopwatch.check()
         with parsing(film.label, "video"):
             frame = next(frames, None)
             if frame is None:

@@ -47,7 +47,7 @@ def open_bitstream(header: Header, options: PrepareOptions, context: Context) ->
         height_px=film.height_px,
         width_px=film.width_px,
         planes=tuple(PlaneSource(header.file.digest, uid, i + 1, i, time_s=film.times_s[i]) for i in chosen),
-        read=lambda: read_frames(film, chosen, context),
+        read=lambda stopwatch: read_frames(film, chosen, context, stopwatch),
         applies=OPTIONS,
         description=f"{name or 'DICOM'} {film.codec} video, {len(film.times_s)} frames",
         modality=name,

@@ -1,7 +1,7 @@
 """Slices in space: their order along the slice normal, and what is odd about their positions.
 
-Coordinates are the patient's, LPS: x to the left, y to the back, z to the head, in mm (PS3.3 C.7.6.2.1.1). InstanceNumber
-is no order: scanners number by time, by reconstruction or backwards.
+Coordinates are the patient's, LPS: x to the left, y to the back, z to the head, in mm (PS3.3 C.7.6.2.1.1).
+InstanceNumber is no order: scanners number by time, by reconstruction or backwards.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ OBLIQUE = np.cos(np.deg2rad(20.0))
 SAME_POSITION_MM = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slice:
     """One frame of one instance; `frame` is 0-based."""
 
@@ -36,7 +36,10 @@ class Slice:
     @property
     def placed(self) -> bool:
         """Whether position and orientation are known."""
-        return self.info.position_mm is not None and normal(self.info.orientation) is not None
+        info, header = self.info, self.header
+        if header.num_frames > 1 and not header.spread:
+            return False
+        return info.position_mm is not None and normal(info.orientation) is not None
 
 
 def normal(orientation: Vector | None) -> Vector | None:

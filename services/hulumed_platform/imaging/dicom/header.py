@@ -30,7 +30,7 @@ KEYWORDS = """
     WindowWidth
 """
 """Read from every instance; anything else (names, dates, private blocks) is skipped over."""
-TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS.split()] + [Tag(OVERLAY_ROWS)]
+TAGS: list[BaseTag | int] = [Tag(OVERLAY_ROWS), *(Tag(keyword) for keyword in KEYWORDS.split())]
 MAX_FRAMES = 100_000
 """More frames than any acquisition has: a header that says so is broken or hostile."""
 
@@ -39,7 +39,7 @@ FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrame
 Vector = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameHeader:
     """What may differ between the frames of one instance. All None where the file does not say."""
 
@@ -58,7 +58,7 @@ class FrameHeader:
     """What may tell stacks at the same positions apart: stack id, echo, acquisition, frame type."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Header:
     """One instance; `frames` has one entry for each frame (for all frames alike it is one shared object)."""
 
@@ -86,6 +86,8 @@ class Header:
     burned_in: bool
     """Burned In Annotation says YES."""
     overlay: bool
+    spread: bool
+    """Whether the frames lie at several positions in space."""
     frames: tuple[FrameHeader, ...]
 
 
@@ -124,6 +126,7 @@ def _header(file: SourceFile, dataset: Dataset) -> Header:
         raise ImagingError(
             f"{file.label} says it has {num_frames} frames, over {MAX_FRAMES}. Split it.", kind="too_large"
         )
+    frames = _frames(dataset, num_frames, file.label)
     return Header(
         file=file,
         sop_class_uid=_text(dataset, "SOPClassUID"),
@@ -147,13 +150,14 @@ def _header(file: SourceFile, dataset: Dataset) -> Header:
         signed=_integer(dataset, "PixelRepresentation", 0) == 1,
         burned_in=_text(dataset, "BurnedInAnnotation").upper() == "YES",
         overlay=OVERLAY_ROWS in dataset,
-        frames=_frames(dataset, num_frames, file.label),
+        spread=len({tuple(np.round(f.position_mm, 3)) for f in frames if f.position_mm is not None}) > 1,
+        frames=frames,
     )
 
 
 def _frames(dataset: Dataset, num_frames: int, label: str) -> tuple[FrameHeader, ...]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
-    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
     if not per_frame:
         return (_frame(dataset, shared, Dataset()),) * num_frames
     if len(per_frame) < num_frames:

@@ -12,13 +12,17 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from hulumed_platform.imaging.context import Stopwatch
 from hulumed_platform.imaging.dicom.geometry import Slice
+from hulumed_platform.imaging.dicom.grey import Grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import evenly
 from hulumed_platform.imaging.stack import Pixels
 from hulumed_platform.imaging.types import Window
-from hulumed_platform.imaging.window import SAMPLED_PLANES, Values, VoiFunction, apply_window, robust_window
+from hulumed_platform.imaging.window import SAMPLED_PLANES, Values, apply_window, robust_window
+
+MEND = "Check that the file is complete, or export it uncompressed"
 
 Mask = npt.NDArray[np.bool_]
 
@@ -32,52 +36,35 @@ class Frame:
     dataset: Dataset
 
 
-@dataclass(frozen=True, slots=True)
-class Grey:
-    """How the grey values of a whole item become 0..255: one rule for all of its slices.
-
-    `window` None with `lut` False = robust percentiles over the item.
-    """
-
-    window: Window | None
-    function: VoiFunction = VoiFunction.LINEAR
-    lut: bool = False
-    """Take the file's own VOI LUT Sequence."""
-
-
-def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey) -> Iterator[Pixels]:
+def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey, stopwatch: Stopwatch) -> Iterator[Pixels]:
     """Show the chosen slices in order; percentiles, where `grey` asks for them, look at the whole stack."""
     window = grey.window
     if window is None and not grey.lut and not is_color(slices[0].header):
-        window = _percentile_window([slices[i] for i in evenly(len(slices), SAMPLED_PLANES)])
-    for frame in _decode([slices[i] for i in chosen]):
+        window = _percentile_window([slices[i] for i in evenly(len(slices), SAMPLED_PLANES)], stopwatch)
+    for frame in _decode([slices[i] for i in chosen], stopwatch):
         with parsing(frame.slice.header.file.label, "DICOM image"):
             pixels = _show(frame, window, grey)
         yield pixels
 
 
-def is_color(header: Header) -> bool:
-    """Whether frames carry colour, and so no grey window."""
-    return header.samples > 1 or header.photometric == "PALETTE COLOR"
-
-
-def _decode(slices: Sequence[Slice]) -> Iterator[Frame]:
+def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:
     """Decode frame by frame; neighbours in the same file share one pass over it."""
     for _, group in groupby(slices, key=lambda s: s.header.file.digest):
         run = list(group)
         header, label = run[0].header, run[0].header.file.label
         dataset = Dataset()
-        with parsing(label, "DICOM image"):
+        with parsing(label, "DICOM image", MEND):
             arrays = _arrays(header, [s.frame for s in run], dataset)
         for part in run:
-            with parsing(label, "DICOM image"):
+            stopwatch.check()
+            with parsing(label, "DICOM image", MEND):
                 stored = next(arrays)
             yield Frame(part, stored, dataset)
 
 
 def _arrays(header: Header, frames: list[int], dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
     """Decoded frames; fills `dataset` with the attributes that explain them."""
-    if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+    if header.num_frames == 1 or header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         whole = dcmread(header.file.path)
         dataset.file_meta = whole.file_meta
         dataset.update(whole)
@@ -92,10 +79,7 @@ def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:
     if header.samples > 1:
         return _to_8_bits(stored[..., :3], header.bits_stored)
     values = _modality(frame)
-    if grey.lut:
-        shown = _voi_lut(values, frame)
-    else:
-        shown = apply_window(values, window or Window(127.5, 255.0), grey.function)
+    shown = apply_window(values, window, grey.function) if window is not None else _voi_lut(values, frame)
     if header.photometric == "MONOCHROME1":
         shown = 255 - shown
     padding = _padding(frame)
@@ -143,9 +127,9 @@ def _padding(frame: Frame) -> Mask | None:
     return np.asarray((frame.stored >= min(first, last)) & (frame.stored <= max(first, last)))
 
 
-def _percentile_window(slices: Sequence[Slice]) -> Window:
+def _percentile_window(slices: Sequence[Slice], stopwatch: Stopwatch) -> Window:
     def values() -> Iterator[Values]:
-        for frame in _decode(slices):
+        for frame in _decode(slices, stopwatch):
             with parsing(frame.slice.header.file.label, "DICOM image"):
                 plane = _modality(frame).astype(np.float32)
                 padding = _padding(frame)

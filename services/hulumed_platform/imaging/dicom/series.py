@@ -1,6 +1,6 @@
 """The images of one series to items: single images, volumes, cine loops."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -15,21 +15,20 @@ from hulumed_platform.imaging.dicom.geometry import (
     same_orientation,
     spacing_notes,
 )
+from hulumed_platform.imaging.dicom.grey import choose_grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
-from hulumed_platform.imaging.dicom.pixels import Grey, is_color, read_slices
+from hulumed_platform.imaging.dicom.pixels import read_slices
 from hulumed_platform.imaging.sampling import sample_frames, sample_slices
-from hulumed_platform.imaging.stack import Pixels, Stack, square_pixels
-from hulumed_platform.imaging.types import Kind, Note, PlaneSource, PrepareOptions, Window
-from hulumed_platform.imaging.window import VoiFunction
+from hulumed_platform.imaging.stack import Stack, square_pixels
+from hulumed_platform.imaging.types import Kind, Note, PlaneSource, PrepareOptions
 
 SLICED = frozenset({"CT", "MR", "PT", "NM"})
 """Modalities whose instances are slices of one volume even where positions are missing."""
 FILMED = frozenset({"US", "XA", "RF", "ES", "IVUS", "IVOCT", "XC", "GM", "OP"})
 """Modalities whose frames follow in time even where no frame time is stated."""
+PROJECTIONS = frozenset({"CR", "DX", "MG", "PX", "IO", "RF", "XA", "US"})
+"""Modalities whose single frames are pictures of their own, whatever position they carry."""
 ASSUMED_FRAME_TIME_S = 1 / 30
-SOFT_TISSUE = Window(40.0, 400.0)
-"""What a CT without a window of its own is shown in, in HU."""
-VIDEO_OPTIONS = frozenset({"num_planes", "start_s", "end_s", "fps"})
 
 
 def open_series(headers: Sequence[Header], options: PrepareOptions, context: Context) -> list[Stack]:
@@ -43,14 +42,9 @@ def open_series(headers: Sequence[Header], options: PrepareOptions, context: Con
 
 def is_cine(header: Header) -> bool:
     """Whether the frames follow in time rather than in space."""
-    if header.num_frames == 1 or _num_positions(header) > 1:
+    if header.num_frames == 1 or header.spread:
         return False
     return header.frame_times_s is not None or header.modality in FILMED
-
-
-def _num_positions(header: Header) -> int:
-    positions = [frame.position_mm for frame in header.frames if frame.position_mm is not None]
-    return len({tuple(np.round(position, 3)) for position in positions})
 
 
 def _alike(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
@@ -66,26 +60,24 @@ def _alike(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
     yield from groups
 
 
-def _shape(one: Slice) -> tuple[int, int, int, str]:
+def _shape(one: Slice) -> tuple[int, int, int, str, str]:
     header = one.header
-    return header.rows, header.columns, header.samples, header.photometric
+    # Frames that nothing places in space stay with their own instance.
+    alone = header.sop_instance_uid if header.num_frames > 1 and not one.placed else ""
+    return header.rows, header.columns, header.samples, header.photometric, alone
 
 
 def _slices(group: list[Slice], options: PrepareOptions, context: Context) -> list[Stack]:
     header = group[0].header
     placed = all(one.placed for one in group)
-    if len(group) > 1 and placed and (header.modality not in PROJECTIONS):
+    if len(group) > 1 and placed and header.modality not in PROJECTIONS:
         return [_volume(part, notes, options, context) for part, notes in _unfold(group)]
     if len(group) > 1 and not placed and (header.modality in SLICED or header.num_frames > 1):
         group.sort(key=lambda one: (one.header.instance_number, one.header.sop_instance_uid, one.frame))
         text = "positions are missing: slices are in order of instance and frame number, which may not be that in space"
         return [_stack(group, None, [Note("order_by_number", text)], options, context)]
     ordered = sorted(group, key=lambda one: (one.header.instance_number, one.header.sop_instance_uid, one.frame))
-    return [_image(one, options, context) for one in ordered]
-
-
-PROJECTIONS = frozenset({"CR", "DX", "MG", "PX", "IO", "RF", "XA", "US"})
-"""Modalities whose single frames are pictures of their own, whatever position they carry."""
+    return [_image(one, options) for one in ordered]
 
 
 def _unfold(group: list[Slice]) -> Iterator[tuple[list[Slice], list[Note]]]:
@@ -131,7 +123,7 @@ def _first_of_each_position(group: list[Slice]) -> list[Slice]:
 
 def _volume(group: list[Slice], notes: list[Note], options: PrepareOptions, context: Context) -> Stack:
     if len(group) == 1:
-        return _image(group[0], options, context)
+        return _image(group[0], options)
     along = positions_mm(group)
     order = np.argsort(along, kind="stable")
     ordered = [group[i] for i in order]
@@ -142,95 +134,80 @@ def _stack(
     slices: list[Slice], along_mm: list[float] | None, notes: list[Note], options: PrepareOptions, context: Context
 ) -> Stack:
     chosen, sampled = sample_slices(len(slices), options, context.limits)
-    grey, grey_notes = choose_grey(slices, options)
     where = describe(slices[0].info.orientation) if along_mm is not None else "order by number"
     return _build(
-        Kind.VOLUME,
         slices,
-        chosen,
-        [_source(slices[i], i, None if along_mm is None else along_mm[i]) for i in chosen],
-        grey,
-        f"{_name(slices[0].header)} series, {len(slices)} slices, {where}",
-        (*notes, *sampled, *grey_notes),
-        frozenset({"num_planes"}),
+        options,
+        kind=Kind.VOLUME,
+        chosen=chosen,
+        sources=[_source(slices[i], i, None if along_mm is None else along_mm[i]) for i in chosen],
+        description=f"{_name(slices[0].header)} series, {len(slices)} slices, {where}",
+        notes=[*notes, *sampled],
+        applies={"num_planes"},
     )
 
 
-def _image(one: Slice, options: PrepareOptions, context: Context) -> Stack:
-    grey, notes = choose_grey([one], options)
+def _image(one: Slice, options: PrepareOptions) -> Stack:
     header = one.header
-    text = f"{_name(header)} image, {header.columns} x {header.rows} pixels"
-    return _build(Kind.IMAGE, [one], [0], [_source(one, 0, None)], grey, text, notes, frozenset())
+    return _build(
+        [one],
+        options,
+        kind=Kind.IMAGE,
+        chosen=[0],
+        sources=[_source(one, 0, None)],
+        description=f"{_name(header)} image, {header.columns} x {header.rows} pixels",
+        notes=[],
+        applies=set(),
+    )
 
 
 def _cine(header: Header, options: PrepareOptions, context: Context) -> Stack:
-    times_s, notes = header.frame_times_s, list[Note]()
+    times_s, assumed = header.frame_times_s, list[Note]()
     if times_s is None:
         times_s = tuple(i * ASSUMED_FRAME_TIME_S for i in range(header.num_frames))
-        notes.append(Note("times_assumed", "the file states no frame time: 30 frames a second are assumed"))
+        assumed = [Note("times_assumed", "the file states no frame time: 30 frames a second are assumed")]
     chosen, sampled = sample_frames(times_s, options, context.limits, cine=True)
     slices = [Slice(header, i) for i in range(header.num_frames)]
-    grey, grey_notes = choose_grey(slices, options)
-    sources = [_source(slices[i], i, None, times_s[i]) for i in chosen]
-    text = f"{_name(header)} cine loop, {header.num_frames} frames, {times_s[-1]:.1f} seconds"
-    return _build(Kind.VIDEO, slices, chosen, sources, grey, text, (*notes, *sampled, *grey_notes), VIDEO_OPTIONS)
+    return _build(
+        slices,
+        options,
+        kind=Kind.VIDEO,
+        chosen=chosen,
+        sources=[_source(slices[i], i, None, times_s[i]) for i in chosen],
+        description=f"{_name(header)} cine loop, {header.num_frames} frames, {times_s[-1]:.1f} seconds",
+        notes=[*assumed, *sampled],
+        applies={"num_planes", "start_s", "end_s", "fps"},
+    )
 
 
 def _build(
-    kind: Kind,
     slices: list[Slice],
+    options: PrepareOptions,
+    *,
+    kind: Kind,
     chosen: list[int],
     sources: list[PlaneSource],
-    grey: Grey,
     description: str,
-    notes: tuple[Note, ...],
-    applies: frozenset[str],
+    notes: list[Note],
+    applies: set[str],
 ) -> Stack:
     first = slices[0]
     header = first.header
+    grey, grey_notes = choose_grey(slices, options)
     height_px, width_px, square = square_pixels(header.rows, header.columns, *(first.info.spacing_mm or (1.0, 1.0)))
-    axis = frozenset({"axis"}) if first.placed else frozenset()
-
-    def read() -> Iterator[Pixels]:
-        return read_slices(slices, chosen, grey)
-
+    axis = {"axis"} if first.placed else set[str]()
     return Stack(
         kind=kind,
         height_px=height_px,
         width_px=width_px,
         planes=tuple(sources),
-        read=read,
-        applies=applies | axis | (frozenset() if is_color(header) else {"window"}),
+        read=lambda stopwatch: read_slices(slices, chosen, grey, stopwatch),
+        applies=frozenset(applies | axis | (set[str]() if is_color(header) else {"window"})),
         description=description,
         modality=header.modality if header.modality in MODALITIES else None,
         series_instance_uid=header.series_instance_uid or None,
-        notes=(*notes, *square, *_header_notes(slices)),
+        notes=(*notes, *grey_notes, *square, *_header_notes(slices)),
     )
-
-
-def choose_grey(slices: Sequence[Slice], options: PrepareOptions) -> tuple[Grey, tuple[Note, ...]]:
-    """One grey rule for all slices: asked for, else the file's, else by modality, else robust percentiles."""
-    header = slices[0].header
-    if is_color(header):
-        return Grey(None), ()
-    if options.window is not None:
-        return Grey(options.window, VoiFunction.LINEAR_EXACT), ()
-    if all(one.header.has_voi_lut for one in slices):
-        return Grey(None, lut=True), ()
-    windows = Counter((one.info.window, one.info.voi_function) for one in slices if one.info.window is not None)
-    if windows:
-        (window, function), count = windows.most_common(1)[0]
-        if 2 * count > len(slices):
-            text = f"slices state {len(windows)} windows; the most common one is used for all"
-            return Grey(window, function), (Note("window_most_common", text),) if len(windows) > 1 else ()
-    if header.modality == "CT" and header.hounsfield and slices[0].info.rescale is not None:
-        text = "no common window is stated: soft tissue, centre 40 and width 400 HU, is shown"
-        return Grey(SOFT_TISSUE, VoiFunction.LINEAR_EXACT), (Note("window_default", text),)
-    if header.bits_stored <= 8 and not header.signed and slices[0].info.rescale in (None, (1.0, 0.0)):
-        top = 2.0**header.bits_stored - 1
-        return Grey(Window(top / 2, top), VoiFunction.LINEAR_EXACT), ()
-    text = "values between the 0.5th and the 99.5th percentile of the whole item are shown black to white"
-    return Grey(None, VoiFunction.LINEAR_EXACT), (Note("window_percentiles", text),)
 
 
 def _header_notes(slices: Sequence[Slice]) -> tuple[Note, ...]:

@@ -30,7 +30,7 @@ def open_study(index: int, medium: Media, context: Context) -> tuple[list[Stack]
     images, left_out = split_images(headers, index)
     if options.axis is not None:
         others = [header for header in images if axis_of(header.frames[0].orientation) is not options.axis]
-        images = [header for header in images if header not in others]
+        images = [header for header in images if axis_of(header.frames[0].orientation) is options.axis]
         left_out += [leave_out(index, f"not {options.axis}", others)] if others else []
     if not images:
         found = ", ".join(f"{group.count} {group.reason}" for group in left_out)
