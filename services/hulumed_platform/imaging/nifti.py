@@ -105,7 +105,7 @@ def open_nifti(file: SourceFile, options: PrepareOptions, context: Context, *, g
         height_px=shown_height_px,
         width_px=shown_width_px,
         planes=tuple(PlaneSource(file.digest, None, None, i, position_mm=i * slice_mm) for i in indices),
-        read=lambda stopwatch: _read(volume, layout, indices, options, file.label, stopwatch),
+        read=lambda stopwatch: _read(volume, layout, indices, options, label=file.label, stopwatch=stopwatch),
         applies=frozenset({"axis", "num_planes"}) | (frozenset() if volume.color or published else {"window"}),
         description=f"NIfTI volume, {count} slices, {axis}" + ("" if published else f", {ORDERS[axis]}"),
         notes=(*volume.notes, *notes, *resampled, *_window_notes(volume, options)),
@@ -191,7 +191,7 @@ def _stored_layout(axis: Axis) -> Layout:
 
 
 def _read(
-    volume: Volume, layout: Layout, indices: list[int], options: PrepareOptions, label: str, stopwatch: Stopwatch
+    volume: Volume, layout: Layout, indices: list[int], options: PrepareOptions, *, label: str, stopwatch: Stopwatch
 ) -> Iterator[Pixels]:
     published = options.preprocessing is Preprocessing.UPSTREAM
     window = options.window

@@ -95,7 +95,7 @@ def _tiff_stack(picture: Picture, options: PrepareOptions, context: Context) -> 
         "tiff_pages_are_slices", f"the {picture.num_pages} pages of the TIFF are taken as slices of a volume"
     )
     return replace(
-        _still(picture, options, context, stopwatch),
+        _still(picture, options, context),
         kind=Kind.VOLUME,
         planes=tuple(PlaneSource(picture.file.digest, None, None, page) for page in pages),
         read=lambda stopwatch: _read_pages(picture, pages, options, context, stopwatch),
@@ -109,7 +109,7 @@ def _animation(picture: Picture, options: PrepareOptions, context: Context) -> S
     times_s = _frame_times(picture, context)
     frames, notes = sample_frames(times_s, options, context.limits)
     return replace(
-        _still(picture, options, context, stopwatch),
+        _still(picture, options, context),
         kind=Kind.VIDEO,
         planes=tuple(PlaneSource(picture.file.digest, None, None, i, time_s=times_s[i]) for i in frames),
         read=lambda stopwatch: _read_pages(picture, frames, options, context, stopwatch),
@@ -139,7 +139,7 @@ def _folder(pictures: Sequence[Picture], kind: Kind, options: PrepareOptions, co
             yield from _read_pages(pictures[i], [0], options, context, stopwatch)
 
     return replace(
-        _still(first, options, context, stopwatch),
+        _still(first, options, context),
         kind=kind,
         planes=tuple(sources),
         read=read,
