@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -144,8 +146,19 @@ def test_only_the_part_asked_for_is_read(tmp_path: Path) -> None:
     (tmp_path / "sharded" / "decoder.safetensors").unlink()
     (tmp_path / "sharded" / "vision.safetensors").unlink()
     checkpoint.load_projector(CPU)
-    with pytest.raises(CheckpointError, match=r"decoder.safetensors is missing"):
+    with pytest.raises(CheckpointError, match=r"lacks files .* for the decoder: decoder.safetensors"):
         checkpoint.load_language(CPU)
+
+
+def test_encoder_and_projector_load_without_transformers() -> None:
+    """It takes seconds to import, and only the decoder needs it."""
+    code = (
+        "import sys, torch; sys.modules['transformers'] = None; from pathlib import Path\n"
+        "from hulumed_platform.model.checkpoint import Checkpoint\n"
+        f"checkpoint = Checkpoint.open(Path({str(GOLDENS / 'q3')!r}))\n"
+        "checkpoint.load_encoder(torch.device('cpu')), checkpoint.load_projector(torch.device('cpu'))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_weights_are_mapped_not_copied() -> None:
@@ -230,6 +243,11 @@ def store_twice(folder: Path) -> None:
     save_file(weights | {name.replace(DOUBLED, SINGLE): weights[name].clone()}, folder / "model.safetensors")
 
 
+def other_activation(folder: Path) -> None:
+    fields = json.loads((folder / "vision_navit" / "config.json").read_text()) | {"hidden_act": "relu"}
+    (folder / "vision_navit" / "config.json").write_text(json.dumps(fields))
+
+
 def other_projector(folder: Path) -> None:
     fields = json.loads((folder / "config.json").read_text()) | {"mm_projector_type": "simp_spatial_conv"}
     (folder / "config.json").write_text(json.dumps(fields))
@@ -245,6 +263,7 @@ def other_projector(folder: Path) -> None:
         (drop_weights, "holds no model.safetensors"),
         (truncate_weights, "cannot be read as safetensors"),
         (store_twice, "twice, under the doubled and the single prefix"),
+        (other_activation, "vision activation 'relu' is not supported"),
         (other_projector, "projector type 'simp_spatial_conv' is not supported"),
     ],
 )

@@ -11,6 +11,7 @@ from hulumed_platform.model.checkpoint import Checkpoint
 from hulumed_platform.model.config import Family
 from hulumed_platform.model.errors import CheckpointError
 from hulumed_platform.model.inspect import inspect
+from hulumed_platform.model.untrained import write_untrained
 from hulumed_platform.model.weights import Layout, Part
 from tests.model.conftest import GOLDENS
 
@@ -41,6 +42,17 @@ def test_wrong_tensors_are_reported_not_raised(tmp_path: Path) -> None:
     assert projector.dtypes == ("BF16", "F32")
     assert decoder.differences.missing == ("model.norm.weight",)
     assert report.digests is None
+
+
+def test_missing_shards_are_reported(tmp_path: Path) -> None:
+    """A download that broke off: which files to fetch again."""
+    folder = write_untrained(tmp_path, seed=0, num_shards=3).path
+    for shard in (1, 3):
+        (folder / f"model-0000{shard}-of-00003.safetensors").unlink()
+    report = inspect(folder)
+    assert report.missing_files == ("model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors")
+    assert all(part.differences.missing for part in report.parts)
+    assert report.manifest_matches is False
 
 
 def test_a_manifest_of_other_weights_is_reported(tmp_path: Path, untrained: Checkpoint) -> None:

@@ -17,7 +17,7 @@ from tests.support.planes import ArrayPlanes, slowly_changing
 
 CPU = torch.device("cpu")
 HALF = (0.5, 0.5, 0.5)
-PUBLISHED = VisionConfig(1152, 4304, 27, 16, 14, 3, 1e-6, HALF, HALF)
+PUBLISHED = VisionConfig(1152, 4304, 27, 16, 14, 3, "tanh", 1e-6, HALF, HALF)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_rotary_angles_follow_rows_then_columns() -> None:
 
 def test_pixels_are_normalised_by_channel() -> None:
     """Other checkpoints have other statistics; the channel is the slowest of a flat patch."""
-    config = VisionConfig(8, 8, 1, 1, 14, 3, 1e-6, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
+    config = VisionConfig(8, 8, 1, 1, 14, 3, "none", 1e-6, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
     values = VisionEncoder(config).normalise(torch.full((1, 1, 588), 255, dtype=torch.uint8))[0, 0]
     assert [round(value, 5) for value in values[[0, 195, 196, 391, 392, 587]].tolist()] == [
         1.8,

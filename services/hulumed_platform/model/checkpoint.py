@@ -130,6 +130,9 @@ class Checkpoint:
         return Tokenizer.open(self.path)
 
     def _load(self, part: Part, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
+        if missing := self.weights.missing_files(self.weights.names(part)):
+            names = ", ".join(file.name for file in missing)
+            raise CheckpointError(f"{self.path} lacks files that its index names for the {part}: {names}")
         module = build_part(self.config, part)
         expected = _expected(self.config, part, module)
         if differences := self._differences(part, expected):

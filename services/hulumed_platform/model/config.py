@@ -39,6 +39,8 @@ class VisionConfig:
     num_heads: int
     patch_size: int
     num_channels: int
+    gelu: str
+    """Approximation of GELU in the words of torch: tanh (published) or none."""
     layer_norm_eps: float
     pixel_mean: tuple[float, ...]
     """Per channel, of pixels scaled to [0, 1]."""
@@ -156,6 +158,7 @@ _LANGUAGE_FIELDS = frozenset(
 )
 
 _PIXEL_HALF = (0.5, 0.5, 0.5)
+_GELU = {"gelu_pytorch_tanh": "tanh", "gelu": "none"}
 
 
 def _find_encoder_dir(checkpoint_dir: Path, fields: Mapping[str, Any]) -> Path | None:
@@ -186,6 +189,7 @@ def _read_vision(fields: Mapping[str, Any], checkpoint_dir: Path, encoder_dir: P
         num_heads=vision["num_attention_heads"],
         patch_size=vision["patch_size"],
         num_channels=vision.get("num_channels", 3),
+        gelu=_gelu(vision.get("hidden_act", "gelu_pytorch_tanh")),
         layer_norm_eps=vision.get("layer_norm_eps", 1e-6),
         pixel_mean=tuple(pixels.get("image_mean", _PIXEL_HALF)),
         pixel_std=tuple(pixels.get("image_std", _PIXEL_HALF)),
@@ -197,6 +201,12 @@ def _read_preprocessor(checkpoint_dir: Path, encoder_dir: Path | None) -> Mappin
         if (folder / PREPROCESSOR_FILE).is_file():
             return read_json(folder / PREPROCESSOR_FILE)
     return {}
+
+
+def _gelu(hidden_act: str) -> str:
+    if hidden_act not in _GELU:
+        raise CheckpointError(f"vision activation {hidden_act!r} is not supported; known are {', '.join(_GELU)}")
+    return _GELU[hidden_act]
 
 
 def _projector_depth(projector_type: str) -> int:

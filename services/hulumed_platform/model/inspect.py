@@ -46,6 +46,8 @@ class CheckpointReport:
     """Whether the manifest names these digests and files; None where there is no manifest."""
     files: Mapping[str, int]
     """Size in bytes of every weight file."""
+    missing_files: tuple[str, ...]
+    """Files that the index names and that are not there; their tensors are missing too."""
 
     @property
     def num_parameters(self) -> int:
@@ -86,6 +88,7 @@ def inspect(checkpoint_dir: Path) -> CheckpointReport:
         digests=digests,
         manifest_matches=None if manifest is None else manifest == Manifest(digests or manifest.digests, files),
         files=files,
+        missing_files=tuple(file.name for file in checkpoint.weights.files if not file.is_file()),
     )
 
 

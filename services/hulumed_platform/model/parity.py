@@ -143,7 +143,7 @@ def _run_case(case: str, models: _Models, golden: Mapping[str, Tensor]) -> CaseR
 def _items(case: str, golden: Mapping[str, Tensor], patch_size: int) -> Iterator[_Item]:
     frames = golden["frames_u8"].numpy()
     try:
-        grids = golden["grid_sizes"].tolist()
+        grids = golden["grid_sizes"].reshape(-1, 3).tolist()
         merges = golden["merge_sizes"].flatten().tolist()
     except KeyError as error:
         raise CheckpointError(f"case {case!r} lacks the tensor {case}.{error.args[0]}") from error

@@ -115,11 +115,12 @@ class _Attention(nn.Module):
 class _MLP(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
+        self.gelu = config.gelu
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x_PND: Tensor) -> Tensor:
-        y_PND: Tensor = self.fc2(F.gelu(self.fc1(x_PND), approximate="tanh"))
+        y_PND: Tensor = self.fc2(F.gelu(self.fc1(x_PND), approximate=self.gelu))
         return y_PND
 
 

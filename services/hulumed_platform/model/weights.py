@@ -109,9 +109,13 @@ class WeightIndex:
         """Type and shape of the named tensors, without those that the index names but no file holds."""
         headers: dict[str, TensorHeader] = {}
         for file, wanted in self._by_file(names).items():
-            found = read_headers(file)
+            found = read_headers(file) if file.is_file() else {}
             headers |= {name: found[stored] for name, stored in wanted.items() if stored in found}
         return headers
+
+    def missing_files(self, names: Iterable[str]) -> list[Path]:
+        """Files of the named tensors that are not there, sorted."""
+        return sorted(file for file in self._by_file(names) if not file.is_file())
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, "Tensor"]]:
         """Yields the named tensors file by file, memory mapped on the CPU as they are stored."""
@@ -192,7 +196,5 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with safe_open(file, framework="pt", device="cpu") as opened:
             yield opened
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing; the index of the checkpoint names it") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} cannot be read as safetensors: {error}; fetch it again") from error
