@@ -1,0 +1,29 @@
+"""Every file that pydicom brings: shown, or refused with a typed error."""
+
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_files
+
+from hulumed_platform.imaging.errors import ImagingError
+from tests.imaging.samples import media, prepared
+
+FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
+REFUSED_PIXELS = {
+    "JPEG-lossy.dcm",  # 12-bit lossy JPEG: no permissively licensed decoder
+    "JPGExtended.dcm",
+    "JPEG2000-embedded-sequence-delimiter.dcm",
+    "MR_truncated.dcm",
+    "badVR.dcm",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_file_is_shown_or_refused(path: Path, tmp_path: Path) -> None:
+    """Nothing but `ImagingError` comes out, no warning either, and only files known to be broken fail to decode."""
+    try:
+        preparation = prepared(media(path), scratch=tmp_path)
+        for plane in preparation.planes():
+            assert plane.patches.shape[1] == 588
+    except ImagingError as error:
+        assert "cannot be read" not in str(error) or path.name in REFUSED_PIXELS

@@ -1,0 +1,121 @@
+"""Videos: containers, times, ranges, and cine loops of DICOM."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG2MPML, MPEG4HP41, UltrasoundMultiFrameImageStorage
+
+from hulumed_platform.imaging.errors import ImagingError
+from hulumed_platform.imaging.types import Kind
+from tests.imaging.samples import codes, ct_slice, media, pictures, prepared, real, video, write
+
+
+def frame_numbers(*args: object, **kwargs: object) -> list[int]:
+    """Which frame of `samples.video` each plane shows: it grows lighter by 4 a frame."""
+    return [round((float(shown.mean()) - 20) / 4) for shown in pictures(*args, **kwargs)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("v.mp4", "mpeg4"), ("v.mkv", "libx264"), ("v.webm", "libvpx"), ("v.avi", "mpeg4"), ("v.mp4", "libx264")],
+)
+def test_one_frame_a_second_of_every_container(tmp_path: Path, name: str, codec: str) -> None:
+    """50 frames at 10 a second; B-frames and containers without time stamps included."""
+    path = video(tmp_path / name, codec=codec).rename(tmp_path / "object")
+    preparation = prepared(media(path), scratch=tmp_path)
+    (item,) = preparation.items
+    assert (item.kind, item.merge, item.height % 2, item.width % 2) == (Kind.VIDEO, 2, 0, 0)
+    assert item.timestamps_s == pytest.approx((0, 1, 2, 3, 4), abs=1e-3)
+    assert frame_numbers(preparation) == [0, 10, 20, 30, 40]
+    assert "5 of 50 frames, at 1 a second" in {note.text for note in item.notes}
+
+
+def test_a_time_range_is_read_from_the_right_place(tmp_path: Path) -> None:
+    """Seeking lands on a key frame before; frames until the start are dropped."""
+    path = video(tmp_path / "v.mp4", codec="libx264")
+    preparation = prepared(media(path, start_s=3.0, end_s=4.0, fps=2.0), scratch=tmp_path)
+    assert frame_numbers(preparation) == [30, 35, 40]
+
+
+def test_num_planes_spreads_over_the_range(tmp_path: Path) -> None:
+    """Without fps the planes spread over all frames of the range."""
+    path = video(tmp_path / "v.mp4")
+    assert frame_numbers(prepared(media(path, num_planes=3), scratch=tmp_path)) == [0, 25, 49]
+
+
+def test_a_range_after_the_end_is_an_error(tmp_path: Path) -> None:
+    """With the length, so that the user can mend it."""
+    with pytest.raises(ImagingError, match=r"last frame is at 4\.90 seconds"):
+        prepared(media(video(tmp_path / "v.mp4"), start_s=60.0), scratch=tmp_path)
+
+
+def test_the_echo_cine_is_a_video_with_times(tmp_path: Path) -> None:
+    """120 frames at 33.333 ms: sixteen of them, first and last included."""
+    preparation = prepared(media(real("color3d_jpeg_baseline.dcm")), scratch=tmp_path)
+    (item,) = preparation.items
+    assert (item.kind, item.modality, item.num_planes) == (Kind.VIDEO, "US", 16)
+    assert (item.planes[0].frame, item.planes[-1].frame) == (1, 120)
+    assert item.timestamps_s is not None
+    assert item.timestamps_s[-1] == pytest.approx(119 * 0.033333)
+    planes = list(preparation.planes())
+    assert all(np.isfinite(plane.novelty).all() for plane in planes[1:])
+    assert max(float(plane.novelty.max()) for plane in planes[1:]) > 0.1
+
+
+def test_frame_times_may_be_uneven(tmp_path: Path) -> None:
+    """Frame Time Vector: increments in ms, the first one being 0."""
+    frames = np.zeros((4, 32, 48), np.int16)
+    dataset = ct_slice(frames[0], Modality="XA", NumberOfFrames=4, FrameTimeVector=[0, 100, 300, 100])
+    dataset.PixelData = frames.tobytes()
+    (item,) = prepared(media(write(tmp_path / "c.dcm", dataset), num_planes=4), scratch=tmp_path).items
+    assert item.timestamps_s == pytest.approx((0, 0.1, 0.4, 0.5))
+
+
+def test_a_loop_without_frame_time_says_so(tmp_path: Path) -> None:
+    """Thirty frames a second is then an assumption."""
+    frames = np.zeros((4, 32, 48), np.int16)
+    dataset = ct_slice(frames[0], Modality="US", NumberOfFrames=4)
+    dataset.PixelData = frames.tobytes()
+    assert "times_assumed" in codes(prepared(media(write(tmp_path / "c.dcm", dataset)), scratch=tmp_path))
+
+
+def encapsulated(path: Path, film: Path, syntax: str, frame_time_ms: float) -> Path:
+    """A DICOM file around a video stream."""
+    dataset: Dataset = ct_slice(np.zeros((64, 96), np.int16), Modality="ES")
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID, dataset.NumberOfFrames, dataset.FrameTime = UltrasoundMultiFrameImageStorage, 50, frame_time_ms
+    dataset.PixelData = encapsulate([film.read_bytes()])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    return write(path, dataset)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "name", "codec"),
+    [(MPEG4HP41, "v.mp4", "libx264"), (MPEG2MPML, "v.mpg", "mpeg2video"), (MPEG4HP41, "v.h264", "libx264")],
+)
+def test_video_inside_dicom_is_decoded(tmp_path: Path, syntax: str, name: str, codec: str) -> None:
+    """MPEG-2 and MPEG-4 transfer syntaxes, as a container and as a bare stream; times by the header's Frame Time."""
+    film = video(tmp_path / name, codec=codec, fps=25)
+    path = encapsulated(tmp_path / "v.dcm", film, syntax, frame_time_ms=40)
+    preparation = prepared(media(path, fps=5.0), scratch=tmp_path)
+    (item,) = preparation.items
+    assert (item.kind, item.modality, item.planes[1].frame) == (Kind.VIDEO, "ES", 6)
+    assert item.timestamps_s == pytest.approx([0.2 * i for i in range(10)])
+    assert frame_numbers(preparation) == [5 * i for i in range(10)]
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    """A container without moving pictures."""
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(b"\0" * 8000)
+    with pytest.raises(ImagingError) as caught:
+        prepared(media(tmp_path / "a.wav"), scratch=tmp_path)
+    assert caught.value.kind == "unsupported"
