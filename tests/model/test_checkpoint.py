@@ -132,6 +132,8 @@ def test_every_wrong_tensor_is_named(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(make(tmp_path / "broken", weights, embedded()))
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load_language(CPU)
+    with pytest.raises(CheckpointError, match=r"missing: .*model.norm.weight"):
+        checkpoint.digests()
     message = str(caught.value)
     assert "missing: model.layers.1.self_attn.q_proj.bias, model.norm.weight" in message
     assert "extra: model.layers.7.mlp.up_proj.weight" in message

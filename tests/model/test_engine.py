@@ -78,6 +78,7 @@ def test_numbers_do_not_depend_on_how_the_prompt_arrives(
     whole = tokens_of(engine, [TokenBlock(prompt)])
     assert tokens_of(engine, [TokenBlock((token_id,)) for token_id in prompt]) == whole
     assert tokens_of(engine, [EmbeddingBlock(language.embed(prompt)), TokenBlock(())]) == whole
+    assert tokens_of(engine, [TokenBlock(prompt[:7]), TokenBlock(()), TokenBlock(prompt[7:])]) == whole
 
 
 def test_prefill_overlaps_with_the_arrival_of_the_prompt(engine: TransformersEngine) -> None:

@@ -95,9 +95,12 @@ class Checkpoint:
         return manifest.digests
 
     def compute_digests(self) -> Digests:
-        """Digests of all parts, by reading every weight."""
-        parts = {part: digest_part(self.weights, expected_tensors(self.config, part)) for part in Part}
-        return Digests.of_parts(parts)
+        """Digests of all parts, by reading every weight.
+
+        Raises:
+            CheckpointError: tensors are missing, extra or misshapen.
+        """
+        return Digests.of_parts({part: self._compute_digest(part) for part in Part})
 
     def load_encoder(self, device: torch.device, dtype: torch.dtype | None = None) -> VisionEncoder:
         """The vision encoder, in evaluation mode; `dtype` None keeps the stored one.
@@ -130,13 +133,9 @@ class Checkpoint:
         return Tokenizer.open(self.path)
 
     def _load(self, part: Part, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
-        if missing := self.weights.missing_files(self.weights.names(part)):
-            names = ", ".join(file.name for file in missing)
-            raise CheckpointError(f"{self.path} lacks files that its index names for the {part}: {names}")
         module = build_part(self.config, part)
         expected = _expected(self.config, part, module)
-        if differences := self._differences(part, expected):
-            raise CheckpointError(f"{self.path} does not hold the {part} its config.json describes: {differences}")
+        self._require(part, expected)
         self._verify(part, expected)
         state = {
             name.removeprefix(_PREFIXES[part]): tensor.to(device=device, dtype=dtype)
@@ -144,6 +143,18 @@ class Checkpoint:
         }
         module.load_state_dict(state, strict=False, assign=True)
         return module.eval().requires_grad_(requires_grad=False)
+
+    def _compute_digest(self, part: Part) -> str:
+        expected = expected_tensors(self.config, part)
+        self._require(part, expected)
+        return digest_part(self.weights, expected)
+
+    def _require(self, part: Part, expected: Mapping[str, tuple[int, ...]]) -> None:
+        if missing := self.weights.missing_files(self.weights.names(part)):
+            names = ", ".join(file.name for file in missing)
+            raise CheckpointError(f"{self.path} lacks files that its index names for the {part}: {names}")
+        if differences := self._differences(part, expected):
+            raise CheckpointError(f"{self.path} does not hold the {part} its config.json describes: {differences}")
 
     def _verify(self, part: Part, expected: Mapping[str, tuple[int, ...]]) -> None:
         manifest = Manifest.read(self.path)

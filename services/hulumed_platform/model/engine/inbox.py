@@ -4,6 +4,7 @@ Shape suffixes: L tokens, D hidden size.
 """
 
 import threading
+from collections import deque
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class PromptInbox:
     def __init__(self, chunk_length: int) -> None:
         self._chunk_length = chunk_length
         self._lock = threading.Lock()
-        self._pieces: list[Tensor] = []
+        self._pieces: deque[Tensor] = deque()
         self._num_waiting = 0
         self._complete = False
 
@@ -48,12 +49,19 @@ class PromptInbox:
     def take(self) -> tuple[Tensor, bool]:
         """Takes the next chunk, [L, D], and says whether it is the last one."""
         with self._lock:
-            joined_LD = torch.cat(self._pieces)
-            chunk_LD, rest_LD = joined_LD[: self._chunk_length], joined_LD[self._chunk_length :]
-            self._pieces, self._num_waiting = [rest_LD], len(rest_LD)
-            return chunk_LD, self._complete and not self._num_waiting
+            taken: list[Tensor] = []
+            lacking = self._chunk_length
+            while self._pieces and lacking:
+                piece_LD = self._pieces.popleft()
+                taken.append(piece_LD[:lacking])
+                if len(piece_LD) > lacking:
+                    self._pieces.appendleft(piece_LD[lacking:])
+                lacking -= len(taken[-1])
+            self._num_waiting -= self._chunk_length - lacking
+            return torch.cat(taken), self._complete and not self._num_waiting
 
     def clear(self) -> None:
         """Drops what waits."""
         with self._lock:
-            self._pieces, self._num_waiting = [], 0
+            self._pieces.clear()
+            self._num_waiting = 0
