@@ -122,7 +122,8 @@ def _variable(prefix: str, field: str) -> str:
 def _ports(rooms: Sequence[str], http_port: int) -> dict[str, int]:
     """A free port for every room; all are held until the last is found, so no two are the same."""
     with ExitStack() as held:
-        return {room: held.enter_context(_listen(http_port if room == "gateway" else 0)) .getsockname()[1] for room in rooms}
+        sockets = {room: held.enter_context(_listen(http_port if room == "gateway" else 0)) for room in rooms}
+        return {room: server.getsockname()[1] for room, server in sockets.items()}
 
 
 def _listen(port: int) -> socket.socket:

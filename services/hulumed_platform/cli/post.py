@@ -109,7 +109,7 @@ def _print_summary(found: "Scan", posted: Posted) -> None:
         sizes[instance.study_instance_uid] += instance.size_bytes
     for study, count in posted.stored.items():
         console.print(f"study {study}: {count} instances stored, {megabytes(sizes[study])}", soft_wrap=True)
-    _print_paths("not DICOM, left out", {path: "" for path in found.others})
+    _print_paths("not DICOM, left out", dict.fromkeys(found.others, ""))
     _print_paths("refused", posted.failed)
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from hulumed_platform.cli.room import DRAIN_VARIABLE
@@ -33,7 +34,7 @@ class RoomProcess:
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Start the process in a session of its own: Ctrl-C reaches the supervisor alone, which stops rooms in order."""
+        """Start the process in a session of its own: Ctrl-C reaches the supervisor alone."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own module
@@ -54,20 +55,16 @@ class RoomProcess:
         """Wait until the room has left; kill it, and what it started, when it takes longer than it was given."""
         if self._process is None:
             return
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(self._drain_s)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:
         """End the process and all that it started, now."""
         if self._process is None:
             return
-        try:
+        with suppress(ProcessLookupError):  # the whole group has left
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # the whole group has left
         self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()

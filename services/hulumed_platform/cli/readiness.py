@@ -13,9 +13,9 @@ def grpc_health(address: str) -> Probe:
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
         with grpc.insecure_channel(address) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+            check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # not in the stubs
             try:
-                reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
+                reply = check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
             except grpc.RpcError:
                 return False
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)

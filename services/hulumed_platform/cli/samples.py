@@ -1,7 +1,7 @@
 """Real imaging studies that come inside Python packages, for the demo: nothing is fetched.
 
-Radiograph, CT and echo cine are of pydicom-data (MIT); the brain is the MNI152 template of nilearn (BSD), wrapped here as
-the axial MR series that a scanner would have sent.
+Radiograph, CT and echo cine are of pydicom-data (MIT); the brain is the MNI152 template of nilearn (BSD), wrapped here
+as the axial MR series that a scanner would have sent.
 """
 
 import importlib.util
@@ -50,8 +50,8 @@ def write_brain(folder: Path) -> list[Path]:
 
     NIfTI's world axes point right, anterior, superior; DICOM's left, posterior, head (PS3.3 C.7.6.2.1.1).
     """
-    image = nibabel.load(_nilearn_folder() / _BRAIN)  # type: ignore[attr-defined]
-    image = nibabel.as_closest_canonical(image)  # type: ignore[attr-defined]
+    image = nibabel.load(find_template())
+    image = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
     voxels = np.asarray(image.dataobj).astype(np.uint16)
     last_column, last_row, _ = np.array(voxels.shape) - 1
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,9 +102,9 @@ def _pydicom_file(name: str) -> Path:
     return Path(str(path))
 
 
-def _nilearn_folder() -> Path:
-    """Where nilearn lies, without the seconds that importing it takes."""
+def find_template() -> Path:
+    """The MNI152 template inside nilearn, without the seconds that importing nilearn takes."""
     found = importlib.util.find_spec("nilearn")
     if found is None or found.origin is None:
         raise CliError("the demo needs the package nilearn; install hulumed-platform[samples]")
-    return Path(found.origin).parent
+    return Path(found.origin).parent / _BRAIN

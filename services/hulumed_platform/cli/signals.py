@@ -1,7 +1,6 @@
-"""Ctrl-C and kill, as a flag first and as an interruption when they come again."""
+"""Ctrl-C, kill and a closed terminal, all as KeyboardInterrupt."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,18 +8,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that the first signal sets; the second raises KeyboardInterrupt wherever the block is."""
-    stopping = threading.Event()
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block when this process is asked to end, also where a shell ignores Ctrl-C."""
 
     def on_signal(*_: object) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
+        raise KeyboardInterrupt
 
     before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     try:
-        yield stopping
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

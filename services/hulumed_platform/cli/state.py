@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from hulumed_platform.cli.errors import CliError
 
 _GLANCES = 5
 _GLANCE_S = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class RunningRoom:
@@ -36,7 +37,7 @@ class RunFolder:
         self._folder = data / "run"
 
     @contextmanager
-    def claimed(self, rooms: list[str]) -> Iterator[None]:
+    def claimed(self, rooms: Sequence[str]) -> Iterator[None]:
         """Hold the rooms for this process.
 
         Raises:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +11,11 @@ import typer
 from hulumed_platform.cli.console import console
 from hulumed_platform.cli.errors import CliError
 from hulumed_platform.cli.options import Data
-from hulumed_platform.cli.signals import stop_requests
 from hulumed_platform.cli.state import RunFolder, supervisors
-from hulumed_platform.cli.supervisor import DRAIN_S, Supervisor
+from hulumed_platform.cli.supervisor import DRAIN_S
 from hulumed_platform.cli.view import PlatformView
 
-_TICK_S = 0.2
+_POLL_S = 0.1
 _DOWN_TIMEOUT_S = 10 * DRAIN_S
 
 
@@ -35,19 +33,21 @@ def up(
     ] = None,
 ) -> None:
     """Start every room on this machine, and stop them all on Ctrl-C."""
-    from hulumed_platform.cli import embedded
+    from hulumed_platform.cli.embedded import chosen_rooms
+    from hulumed_platform.cli.platform import TICK_S, platform, wait_until_ready
 
     data = data.absolute()
-    rooms = embedded.chosen_rooms(only)
-    run_folder = RunFolder(data)
-    with stop_requests() as stopping, run_folder.claimed(rooms):
-        plan = embedded.prepare(data, rooms, http_port=http_port, checkpoint=checkpoint, running=run_folder.rooms())
-        supervisor = Supervisor(plan, data)
-        try:
-            supervisor.start()
-            _watch(supervisor, stopping, data)
-        finally:
-            stop(supervisor)
+    try:
+        with platform(data, chosen_rooms(only), http_port=http_port, checkpoint=checkpoint) as supervisor:
+            view = PlatformView(supervisor)
+            wait_until_ready(supervisor, view)
+            console.print(f"Ready. Logs are in {data}/logs; Ctrl-C stops the platform.", soft_wrap=True)
+            while True:
+                time.sleep(TICK_S)
+                supervisor.tick()
+                view.update()
+    except KeyboardInterrupt:
+        console.print("Stopped.")
 
 
 def down(data: Data = Path(".data")) -> None:
@@ -63,34 +63,5 @@ def down(data: Data = Path(".data")) -> None:
     while run_folder.rooms():
         if time.monotonic() > deadline:
             raise CliError(f"{', '.join(run_folder.rooms())} still run after {_DOWN_TIMEOUT_S:.0f} s; see {data}/logs")
-        time.sleep(_TICK_S)
+        time.sleep(_POLL_S)
     console.print(f"stopped {', '.join(rooms)}", soft_wrap=True)
-
-
-def stop(supervisor: Supervisor) -> None:
-    """Stop all rooms; interrupted, kill them."""
-    try:
-        supervisor.stop()
-    except KeyboardInterrupt:
-        supervisor.kill()
-
-
-def wait_until_ready(supervisor: Supervisor, view: PlatformView, stopping: threading.Event) -> None:
-    """Look after the rooms until all are ready or a stop is asked for."""
-    with view.starting():
-        while not (supervisor.ready or stopping.is_set()):
-            supervisor.tick()
-            view.update()
-            stopping.wait(_TICK_S)
-
-
-def _watch(supervisor: Supervisor, stopping: threading.Event, data: Path) -> None:
-    view = PlatformView(supervisor)
-    wait_until_ready(supervisor, view, stopping)
-    if stopping.is_set():
-        return
-    console.print(f"Ready. Logs are in {data}/logs; Ctrl-C stops the platform.", soft_wrap=True)
-    while not stopping.wait(_TICK_S):
-        supervisor.tick()
-        view.update()
-    console.print("Stopping …")
