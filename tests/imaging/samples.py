@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import nibabel
@@ -30,11 +30,12 @@ def source(path: Path, label: str = "file 1 of 1") -> SourceFile:
     return SourceFile(path, f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}", label)
 
 
-def media(paths: Path | Sequence[Path], kind: Kind | None = None, **options: object) -> Media:
-    """One medium of some files."""
+def media(paths: Path | Sequence[Path], **options: Any) -> Media:
+    """One medium of some files; `options` are those of `PrepareOptions`, and `kind`."""
+    kind: Kind | None = options.pop("kind", None)
     files = [paths] if isinstance(paths, Path) else paths
     sources = tuple(source(path, f"file {i} of {len(files)}") for i, path in enumerate(files, start=1))
-    return Media(sources, kind, replace(PrepareOptions(), **options))  # type: ignore[arg-type]
+    return Media(sources, kind, PrepareOptions(**options))
 
 
 def prepared(*mediums: Media, scratch: Path, limits: Limits = LIMITS, budget: TokenBudget = BUDGET) -> Preparation:
@@ -64,7 +65,7 @@ def real(name: str) -> Path:
     return Path(path)
 
 
-def picture(path: Path, pixels: Array, **save: object) -> Path:
+def picture(path: Path, pixels: Array, **save: Any) -> Path:
     """A picture file; the suffix of `path` says which."""
     Image.fromarray(pixels).save(path, **save)
     return path
@@ -73,7 +74,7 @@ def picture(path: Path, pixels: Array, **save: object) -> Path:
 def nifti(path: Path, voxels: Array, affine: Array | None = None) -> Path:
     """A NIfTI-1 file, gzipped where the suffix says so; affine None = identity (RAS+, 1 mm)."""
     image = nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine)  # type: ignore[no-untyped-call]
-    nibabel.save(image, path)  # type: ignore[no-untyped-call]
+    nibabel.save(image, path)
     return path
 
 
@@ -83,6 +84,7 @@ def video(path: Path, num_frames: int = 50, fps: int = 10, codec: str = "mpeg4")
         stream = container.add_stream(codec, rate=fps)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.bit_rate = 4_000_000
         for i in range(num_frames):
             frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 20 + 4 * i, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))

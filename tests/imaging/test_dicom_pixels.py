@@ -107,11 +107,11 @@ def test_the_voi_lut_of_the_file_is_used(tmp_path: Path) -> None:
     assert (plane.min(), plane.max()) == (0, 255)
 
 
-@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_bigendian.dcm",
-                                  "MR_small_jpeg_ls_lossless.dcm", "MR_small_implicit.dcm"])  # fmt: skip
-def test_every_lossless_transfer_syntax_shows_the_same(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("encoding", ["_RLE", "_jp2klossless", "_bigendian", "_jpeg_ls_lossless", "_implicit"])
+def test_every_lossless_transfer_syntax_shows_the_same(tmp_path: Path, encoding: str) -> None:
     """One image in six encodings."""
-    one, other = (pictures(prepared(media(real(n)), scratch=tmp_path))[0] for n in (name, "MR_small.dcm"))
+    names = (f"MR_small{encoding}.dcm", "MR_small.dcm")
+    one, other = (pictures(prepared(media(real(name)), scratch=tmp_path))[0] for name in names)
     np.testing.assert_array_equal(one, other)
 
 

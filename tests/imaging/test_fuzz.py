@@ -1,6 +1,7 @@
 """Broken bytes: whatever is cut off or flipped, the end is success or `ImagingError`."""
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,9 @@ def survives(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "object"
         path.write_bytes(content)
-        try:
+        with suppress(ImagingError):
             for plane in prepared(media(path), scratch=Path(name), limits=LIMITS).planes():
                 assert plane.patches.dtype == np.uint8
-        except ImagingError as error:
-            assert str(error)
 
 
 @pytest.mark.parametrize("name", SEEDS)

@@ -48,7 +48,7 @@ def test_every_storage_order_is_shown_alike(tmp_path: Path, codes_: str, suffix:
 def test_coronal_and_sagittal_are_shown_as_radiologists_do(
     tmp_path: Path, axis: Axis, corners: list[int], step: int
 ) -> None:
-    """Head up; coronal from front to back with the right on the left, sagittal from left to right with the front left."""
+    """Head up; coronal from front to back with the right on the left, sagittal from left to right, front left."""
     path = nifti(tmp_path / "v.nii", marked())
     shown = pictures(prepared(media(path, window=WHOLE, num_planes=2, axis=axis), scratch=tmp_path))
     first, last = (plane[..., 0].astype(int) for plane in shown)
@@ -77,7 +77,7 @@ def test_slope_and_intercept_count(tmp_path: Path) -> None:
     """A window is asked for in units of the modality, not of the file."""
     image = nibabel.Nifti1Image(np.full((56, 56, 2), 10, np.int16), np.eye(4))  # type: ignore[no-untyped-call]
     image.header.set_slope_inter(2.0, 30.0)  # type: ignore[no-untyped-call]
-    nibabel.save(image, tmp_path / "v.nii")  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "v.nii")
     shown = pictures(prepared(media(tmp_path / "v.nii", window=WHOLE), scratch=tmp_path))
     assert shown[0].max() == 50
 
@@ -119,14 +119,14 @@ def test_a_single_slice_is_shown_in_its_own_plane(tmp_path: Path) -> None:
 def test_a_file_without_orientation_says_so(tmp_path: Path) -> None:
     """Left and right are then an assumption."""
     image = nibabel.Nifti1Image(np.ones((56, 56, 2), np.uint8), None)  # type: ignore[no-untyped-call]
-    nibabel.save(image, tmp_path / "v.nii")  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "v.nii")
     assert "orientation_assumed" in codes(prepared(media(tmp_path / "v.nii"), scratch=tmp_path))
 
 
 def test_nifti_2_reads(tmp_path: Path) -> None:
     """The larger header."""
     image = nibabel.Nifti2Image(np.ones((56, 56, 2), np.uint8), np.eye(4))  # type: ignore[no-untyped-call]
-    nibabel.save(image, tmp_path / "v.nii")  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "v.nii")
     assert prepared(media(tmp_path / "v.nii"), scratch=tmp_path).items[0].num_planes == 2
 
 

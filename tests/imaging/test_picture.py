@@ -86,7 +86,7 @@ def test_animations_are_videos_with_their_times(tmp_path: Path, suffix: str) -> 
 def test_pictures_sent_as_a_volume_become_one(tmp_path: Path) -> None:
     """A folder of slices, in the order given."""
     paths = [picture(tmp_path / f"{i}.png", np.full((56, 56), 10 * i, np.uint8)) for i in range(4)]
-    preparation = prepared(media(paths, Kind.VOLUME), scratch=tmp_path)
+    preparation = prepared(media(paths, kind=Kind.VOLUME), scratch=tmp_path)
     assert [item.num_planes for item in preparation.items] == [4]
     assert "order_as_given" in codes(preparation)
     assert len(prepared(media(paths), scratch=tmp_path).items) == 4
@@ -95,7 +95,7 @@ def test_pictures_sent_as_a_volume_become_one(tmp_path: Path) -> None:
 def test_a_picture_is_no_volume(tmp_path: Path) -> None:
     """What was declared and what was found must agree."""
     with pytest.raises(ImagingError, match="sent as volume but is image"):
-        prepared(media(picture(tmp_path / "p.png", RGB), Kind.VOLUME), scratch=tmp_path)
+        prepared(media(picture(tmp_path / "p.png", RGB), kind=Kind.VOLUME), scratch=tmp_path)
 
 
 @pytest.mark.parametrize("option", [{"fps": 2.0}, {"num_planes": 3}, {"window": Window(40, 400)}, {"start_s": 1.0}])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import MPEG2MPML, MPEG4HP41, UltrasoundMultiFrameImageStorage
+from pydicom.uid import MPEG2MPML, MPEG4HP41, UID, UltrasoundMultiFrameImageStorage
 
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.types import Kind
@@ -86,7 +86,7 @@ def test_a_loop_without_frame_time_says_so(tmp_path: Path) -> None:
 def encapsulated(path: Path, film: Path, syntax: str, frame_time_ms: float) -> Path:
     """A DICOM file around a video stream."""
     dataset: Dataset = ct_slice(np.zeros((64, 96), np.int16), Modality="ES")
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     dataset.SOPClassUID, dataset.NumberOfFrames, dataset.FrameTime = UltrasoundMultiFrameImageStorage, 50, frame_time_ms
     dataset.PixelData = encapsulate([film.read_bytes()])
     dataset["PixelData"].VR = "OB"

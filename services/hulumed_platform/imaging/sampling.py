@@ -87,7 +87,9 @@ def _at_ticks(times_s: Sequence[float], inside: Sequence[int], fps: float) -> li
     last_until_s = 2 * shown_s[-1] - shown_s[-2] if len(inside) > 1 else math.inf
     until_s = [*shown_s[1:], last_until_s]
     spans = zip(inside, shown_s, until_s, strict=True)
-    return [i for i, from_s, to_s in spans if math.ceil(from_s * fps - EPSILON) < to_s * fps - EPSILON]
+    chosen = [i for i, from_s, to_s in spans if math.ceil(from_s * fps - EPSILON) < to_s * fps - EPSILON]
+    # A film shorter than a tick can tell has no frame that lasts: it is a picture.
+    return chosen or [inside[0]]
 
 
 def _sampled(count: int, wanted: int, asked: int | None, what: str) -> tuple[Note, ...]:
