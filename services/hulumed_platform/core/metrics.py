@@ -10,6 +10,8 @@ REQUEST_SECONDS = Histogram(
 )
 ACTIVE = Gauge("hulumed_requests_active", "Requests at work.")
 WAITING = Gauge("hulumed_requests_waiting", "Requests that wait for their turn.")
+PLANES_AHEAD = Gauge("hulumed_planes_ahead", "Planes that were fetched and wait for their turn in this stage.")
+PATCHES_QUEUED = Gauge("hulumed_patches_queued", "Patches that wait for a place in a batch of the encoder.")
 PLANES = Counter("hulumed_planes_total", "Planes that left the stage.")
 ROWS_IN = Counter("hulumed_rows_in_total", "Rows (patches or tokens) that entered the stage.")
 ROWS_OUT = Counter("hulumed_rows_out_total", "Rows (patches or tokens) that left the stage.")

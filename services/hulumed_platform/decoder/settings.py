@@ -1,11 +1,10 @@
 """Settings of the decoder room: `HULUMED_DECODER_<FIELD>`."""
 
-from typing import Literal
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from hulumed_platform.core.settings import ModelRoomSettings
+from hulumed_platform.model.engine.base import EngineName
 
 
 class DecoderSettings(ModelRoomSettings):
@@ -15,7 +14,7 @@ class DecoderSettings(ModelRoomSettings):
 
     compressor_address: str
     """Where the compressor listens: `host:port` or `dns:///service:port`."""
-    engine: Literal["transformers"] = "transformers"
+    engine: EngineName = "transformers"
     """What generates: `transformers` is the plain reference engine."""
     prefill_chunk: int = Field(default=512, ge=1)
     """Prompt tokens of one forward pass; others get their turn between two of them."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import grpc
 
+from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.rpc import errors
 from hulumed_platform.rpc.stream import Plane, PlaneReader
 from hulumed_platform.rpc.tracing import TracingInterceptor
@@ -33,6 +34,30 @@ _CHANNEL_OPTIONS = (
 _Message = TypeVar("_Message")
 _Message_co = TypeVar("_Message_co", covariant=True)
 _Reply = TypeVar("_Reply")
+
+
+_Reply_co = TypeVar("_Reply_co", covariant=True)
+
+OnLeave: TypeAlias = Callable[[Callable[[], object]], object]
+"""Takes what is to be done when nobody waits for a call any more, e.g. `Caller.on_leave`."""
+
+
+class UnaryCall(Protocol[_Reply_co]):
+    """A running call of gRPC that answers with one message."""
+
+    def result(self) -> _Reply_co: ...
+
+    def cancel(self) -> object: ...
+
+
+class UnaryMethod(Protocol[_Reply_co]):
+    """A method of a stub that answers with one message."""
+
+    def future(self, request: Any, timeout: float) -> UnaryCall[_Reply_co]: ...
+
+
+def _nobody_leaves(_cancel: Callable[[], object]) -> None:
+    """For callers that stay until the answer is there, or cancel by themselves."""
 
 
 class StreamCall(Protocol[_Message_co]):
@@ -92,21 +117,32 @@ class StageClient:
         self._stage = stage
         self._plan, self._stream = _methods(channel, stage)
 
-    def plan(self, request: stage_pb2.StageRequest, *, timeout_s: float) -> stage_pb2.PlanResponse:
-        return unary(self._plan, request, timeout_s=timeout_s, stage=self._stage)
+    def plan(
+        self, request: stage_pb2.StageRequest, *, timeout_s: float, on_leave: OnLeave = _nobody_leaves
+    ) -> stage_pb2.PlanResponse:
+        return unary(self._plan, request, timeout_s=timeout_s, stage=self._stage, on_leave=on_leave)
 
-    def stream(self, request: stage_pb2.StageRequest, *, timeout_s: float) -> PlaneStream:
+    def stream(
+        self, request: stage_pb2.StageRequest, *, timeout_s: float, on_leave: OnLeave = _nobody_leaves
+    ) -> PlaneStream:
         """Start the stage and wait for its header.
+
+        Args:
+            request: What to stream.
+            timeout_s: Deadline of the whole stream.
+            on_leave: Is given what cancels the call, before the header is waited for.
 
         Raises:
             PlatformError: What the stage, or one before it, has to say.
         """
-        return PlaneStream(self._stream(request, timeout=timeout_s), self._stage)
+        call = self._stream(request, timeout=timeout_s)
+        on_leave(call.cancel)
+        return PlaneStream(call, self._stage)
 
 
 def _methods(
     channel: grpc.Channel, stage: str
-) -> tuple[Callable[..., stage_pb2.PlanResponse], Callable[..., StreamCall[stage_pb2.StageMessage]]]:
+) -> tuple[UnaryMethod[stage_pb2.PlanResponse], Callable[..., StreamCall[stage_pb2.StageMessage]]]:
     if stage == "ingest":
         ingest = stage_pb2_grpc.IngestServiceStub(channel)
         return ingest.Plan, ingest.Prepare
@@ -155,10 +191,21 @@ class RoomClient:
         return unary(self._stub.Describe, room_pb2.DescribeRequest(), timeout_s=timeout_s, stage=self._room)
 
 
-def unary(method: Callable[..., _Reply], request: object, *, timeout_s: float, stage: str) -> _Reply:
-    """One unary call with a deadline, its failure as PlatformError."""
+def unary(
+    method: UnaryMethod[_Reply],
+    request: object,
+    *,
+    timeout_s: float,
+    stage: str,
+    on_leave: OnLeave = _nobody_leaves,
+) -> _Reply:
+    """One unary call with a deadline, its failure as PlatformError; `on_leave` is given what cancels it."""
+    call = method.future(request, timeout=timeout_s)
+    on_leave(call.cancel)
     try:
-        return method(request, timeout=timeout_s)
+        return call.result()
+    except grpc.FutureCancelledError:
+        raise PlatformError(ErrorCode.CANCELLED, "the request was cancelled") from None
     except grpc.RpcError as error:
         raise errors.from_call(error, stage) from None  # type: ignore[arg-type]
 

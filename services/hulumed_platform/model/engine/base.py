@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 if TYPE_CHECKING:
     import torch
 
+EngineName: TypeAlias = Literal["transformers"]
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -38,6 +39,8 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (off) or positive, not {self.top_k}")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed must fit 64 bits, not {self.seed}")
         if "" in self.stop:
             raise ValueError("stop must not hold an empty text")
 
