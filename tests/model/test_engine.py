@@ -302,6 +302,7 @@ def test_sampling_limits() -> None:
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"top_k": -1},
+        {"seed": 2**63},
         {"stop": ("",)},
     ],
     ids=str,
