@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom.data import get_testdata_files
 
 from hulumed_platform.imaging.errors import ImagingError
-from tests.imaging.samples import media, prepared
+from tests.imaging.samples import media, pictures, prepared, real
 
 FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
 REFUSED_PIXELS = {
@@ -28,3 +29,9 @@ def test_a_file_is_shown_or_refused(path: Path, tmp_path: Path) -> None:
     except ImagingError as error:
         said = str(error)
     assert "cannot be read" not in said or path.name in REFUSED_PIXELS
+
+
+def test_lossless_jpeg_is_decoded_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """A bit-exact match with the uncompressed original, so nothing is lost on the way through the pipe."""
+    one, other = (pictures(prepared(media(real(name)), scratch=tmp_path)) for name in ("JPEG-LL.dcm", "JPEG2000_UNC.dcm"))
+    np.testing.assert_array_equal(one, other)

@@ -26,7 +26,7 @@ def seeds() -> dict[str, bytes]:
         made += [video(folder / f"f.{suffix}", num_frames=4) for suffix in ("mp4", "avi", "mkv")]
         files = {path.name: path.read_bytes() for path in made}
     for name in ("MR_small_RLE.dcm", "CT_small.dcm", "JPEGLSNearLossless_16.dcm", "emri_small_jpeg_2k_lossless.dcm",
-                 "SC_rgb_jpeg_dcmtk.dcm", "image_dfl.dcm", "SC_rgb_gdcm_KY.dcm"):  # fmt: skip
+                 "SC_rgb_jpeg_dcmtk.dcm", "SC_rgb_jpeg_gdcm.dcm", "image_dfl.dcm", "SC_rgb_gdcm_KY.dcm"):  # fmt: skip
         files[name] = real(name).read_bytes()
     return files
 

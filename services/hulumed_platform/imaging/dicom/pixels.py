@@ -10,12 +10,27 @@ import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from hulumed_platform.imaging.context import Stopwatch
 from hulumed_platform.imaging.dicom.geometry import Slice
 from hulumed_platform.imaging.dicom.grey import Grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
+from hulumed_platform.imaging.dicom.isolated import IsolatedDecoder
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import evenly
 from hulumed_platform.imaging.stack import Pixels
@@ -23,6 +38,22 @@ from hulumed_platform.imaging.types import Window
 from hulumed_platform.imaging.window import SAMPLED_PLANES, Values, apply_window, robust_window
 
 MEND = "Check that the file is complete, or export it uncompressed"
+
+ISOLATED = frozenset({JPEGLossless, JPEGLosslessSV1})
+"""Decoded in a process of their own."""
+PLUGINS: dict[str, str] = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000: "pylibjpeg",
+    JPEG2000Lossless: "pylibjpeg",
+    HTJ2K: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
+    RLELossless: "pylibjpeg",
+}
+"""Which decoder for which transfer syntax: left to itself, pydicom tries GDCM on what all others refused."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -49,27 +80,28 @@ def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey, stop
 
 def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:
     """Decode frame by frame; neighbours in the same file share one pass over it."""
-    for _, group in groupby(slices, key=lambda s: s.header.file.digest):
-        run = list(group)
-        header, label = run[0].header, run[0].header.file.label
-        dataset = Dataset()
-        with parsing(label, "DICOM image", MEND):
-            arrays = _arrays(header, [s.frame for s in run], dataset)
-        for part in run:
-            stopwatch.check()
+    with IsolatedDecoder() as isolated:
+        for _, group in groupby(slices, key=lambda s: s.header.file.digest):
+            run = list(group)
+            header, label = run[0].header, run[0].header.file.label
             with parsing(label, "DICOM image", MEND):
-                stored = next(arrays)
-            yield Frame(part, stored, dataset)
+                dataset, arrays = _open(header, [s.frame for s in run], isolated)
+            for part in run:
+                stopwatch.check()
+                with parsing(label, "DICOM image", MEND):
+                    stored = next(arrays)
+                yield Frame(part, stored, dataset)
 
 
-def _arrays(header: Header, frames: list[int], dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
-    """Decoded frames; fills `dataset` with the attributes that explain them."""
-    if header.num_frames == 1 or header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-        whole = dcmread(header.file.path)
-        dataset.file_meta = whole.file_meta
-        dataset.update(whole)
-        return iter_pixels(whole, indices=frames)
-    return iter_pixels(header.file.path, ds_out=dataset, indices=frames)
+def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple[Dataset, Iterator[npt.NDArray[Any]]]:
+    """The attributes that explain the frames, and the frames, decoded one by one."""
+    path, syntax = header.file.path, header.transfer_syntax_uid
+    plugin = PLUGINS.get(syntax, "")
+    whole = header.num_frames == 1 or syntax == DeflatedExplicitVRLittleEndian
+    dataset = dcmread(path, stop_before_pixels=not whole or syntax in ISOLATED)
+    if syntax in ISOLATED:
+        return dataset, isolated.frames(path, frames)
+    return dataset, iter_pixels(dataset if whole else path, indices=frames, decoding_plugin=plugin)
 
 
 def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:
