@@ -87,7 +87,9 @@ def test_bits_stored_scale_deep_colour(tmp_path: Path) -> None:
     np.testing.assert_allclose(plane[5, 50], expected[5, 50], atol=2)
 
 
-@pytest.mark.parametrize("name", ["SC_rgb_dcmtk_+eb+cy+np.dcm", "SC_ybr_full_422_uncompressed.dcm", "SC_rgb_rle.dcm"])
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_dcmtk_+eb+cy+np.dcm", "SC_ybr_full_422_uncompressed.dcm", "SC_rgb_rle.dcm", "SC_rgb_jpeg_gdcm.dcm"]
+)
 def test_ybr_becomes_rgb(tmp_path: Path, name: str) -> None:
     """The bars of pydicom's colour file: red on top, white at the bottom."""
     (plane,) = pictures(prepared(media(real(name)), scratch=tmp_path))

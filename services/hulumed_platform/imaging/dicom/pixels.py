@@ -51,9 +51,10 @@ PLUGINS: dict[str, str] = {
     HTJ2K: "pylibjpeg",
     HTJ2KLossless: "pylibjpeg",
     HTJ2KLosslessRPCL: "pylibjpeg",
-    RLELossless: "pylibjpeg",
+    RLELossless: "pydicom",
 }
-"""Which decoder for which transfer syntax: left to itself, pydicom tries GDCM on what all others refused."""
+"""Which decoder for which transfer syntax: left to itself, pydicom tries all that are there on broken bytes. GDCM then
+aborts the process, and pylibjpeg's RLE decoder panics with what is no `Exception`."""
 
 Mask = npt.NDArray[np.bool_]
 
