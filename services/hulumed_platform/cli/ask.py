@@ -1,8 +1,8 @@
 """`hulumed ask`: a question about images, volumes, videos or stored studies."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from hulumed_platform.cli.console import console, megabytes, printable
 from hulumed_platform.cli.errors import CliError
 from hulumed_platform.cli.options import AsJson, Data, Url, gateway_url
+from hulumed_platform.cli.provenance import print_facts
 
 if TYPE_CHECKING:
     from hulumed_platform.cli.gateway import Gateway
@@ -71,3 +72,46 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Ask a question about studies, images, volumes or videos, and stream the answer."""
+    from hulumed_platform.cli.gateway import Gateway
+
+    options = {
+        "window_center": window_center,
+        "window_width": window_width,
+        "axis": axis,
+        "num_planes": num_planes,
+        "start_s": start,
+        "end_s": end,
+        "fps": fps,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    with Gateway(gateway_url(url, data)) as gateway:
+        parts = [_study_part(uid, given) for uid in study or []]
+        for kind, paths in (("image", image), ("volume", volume), ("video", video)):
+            parts += [_file_part(gateway, kind, path, given) for path in paths or []]
+        request = {
+            "model": gateway.get("/v1/models")["data"][0]["id"],
+            "messages": [{"role": "user", "content": [*parts, {"type": "text", "text": question}]}],
+            "hulumed": {"policy": policy},
+        }
+        answer = stream_answer(gateway, request, on_text=_ignore if as_json else _print_delta)
+    if as_json:
+        print(json.dumps(asdict(answer), indent=2))
+    else:
+        console.print("\n")
+        print_facts(answer.provenance)
+
+
+def stream_answer(gateway: "Gateway", request: dict[str, Any], *, on_text: Callable[[str], None]) -> Answer:
+    """Ask, handing text on as it comes.
+
+    Raises:
+        CliError: The gateway refuses, or the stream breaks off before its end.
+    """
+
+
+def _print_delta(text: str) -> None:
+    console.print(printable(text), end="", markup=False, soft_wrap=True)
+
+
+def _ignore(_text: str) -> None:
+    """JSON is printed as a whole."""

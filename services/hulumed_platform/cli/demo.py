@@ -38,3 +38,24 @@ def demo(
             _tour(gateway, studies(data / "brain"), data, supervisor.tick)
         console.rule("Stopping the platform")
     console.print("Stopped. `make up` starts one that stays; README.md says what to do with it.")
+
+
+def _tour(gateway: "Gateway", samples: list["Sample"], data: Path, look_after: Callable[[], None]) -> None:
+    from hulumed_platform.cli.dicom_files import scan
+    from hulumed_platform.cli.post import send
+
+    console.rule("Posting studies by DICOMweb")
+    uids = []
+    for sample in samples:
+        found = scan(sample.files)
+        posted = send(gateway, found.instances)
+        uids += posted.stored
+        console.print(f"{sample.title}: {len(found.instances)} instances, study {found.instances[0].study_instance_uid}")
+    console.rule("Reports")
+    for sample, uid in zip(samples, uids, strict=True):
+        print_report(sample.title, wait_for_report(gateway, uid, meanwhile=look_after))
+    console.rule("What the model read")
+    picture = _draw(gateway, samples[_PICTURED], uids[_PICTURED], data / "evidence.png")
+    console.print(f"{samples[_PICTURED].title}: {picture}", soft_wrap=True)
+    console.rule("A question")
+    _ask(gateway, samples[_ASKED], uids[_ASKED])

@@ -138,7 +138,7 @@ def _untrained(data: Path, rooms: Sequence[str]) -> Path:
     checkpoint = data / "checkpoint"
     if checkpoint.exists() or not {"encoder", "compressor", "decoder"} & set(rooms):
         return checkpoint
-    console.print("No --checkpoint is given: making a small one with random weights, labelled untrained …")
+    console.print("No --checkpoint is given: making a small one with random weights, labelled untrained …", soft_wrap=True)
     draft = data / "checkpoint.new"
     shutil.rmtree(draft, ignore_errors=True)
     command = [sys.executable, "-m", "hulumed_platform.cli", "model", "untrained", str(draft)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from hulumed_platform.cli.console import console, megabytes
 from hulumed_platform.cli.errors import CliError
@@ -96,6 +96,8 @@ def _report_fields(report: "CheckpointReport") -> dict[str, Any]:
 
 def _print_report(folder: Path, report: "CheckpointReport") -> None:
     facts = Table.grid(padding=(0, 2))
+    facts.add_column()
+    facts.add_column(overflow="fold")
     manifest = {None: "none", True: "matches", False: "[red]does not match the weights[/red]"}
     for name, value in (
         ("label", report.label if report.trained else f"[yellow]{report.label}[/yellow] (random weights)"),
@@ -116,7 +118,7 @@ def _print_report(folder: Path, report: "CheckpointReport") -> None:
 
 
 def _parts_table(report: "CheckpointReport") -> Table:
-    table = Table("part", "parameters", "stored as", "digest", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table("part", "parameters", "stored as", Column("digest", overflow="fold"), box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for part in report.parts:
         digest = report.digests.of(part.part) if report.digests else ""
         table.add_row(part.part.value, f"{part.num_parameters:,}", ", ".join(part.dtypes), digest)

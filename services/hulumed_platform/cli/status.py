@@ -28,7 +28,10 @@ class RoomStatus:
 
 def status(data: Data = Path(".data"), *, as_json: AsJson = False) -> None:
     """Show every room: its address, whether it is ready, its weights. Exit with 1 unless all are ready."""
-    rooms = [_ask(room) for room in RunFolder(data.absolute()).rooms().values()]
+    from hulumed_platform.cli.embedded import ROOMS
+
+    running = RunFolder(data.absolute()).rooms()
+    rooms = [_ask(running[name]) for name in ROOMS if name in running]
     ready = bool(rooms) and all(room.ready for room in rooms)
     if as_json:
         print(json.dumps({"ready": ready, "rooms": [asdict(room) for room in rooms]}, indent=2))
@@ -40,13 +43,13 @@ def status(data: Data = Path(".data"), *, as_json: AsJson = False) -> None:
 
 
 def _ask(room: RunningRoom) -> RoomStatus:
-    from hulumed_platform.cli import embedded
+    from hulumed_platform.cli.embedded import GRPC_ROOMS, probe
 
     if room.pid is None:
         return RoomStatus(room.room, room.address, ready=False)
-    if room.room not in embedded.GRPC_ROOMS:
-        return RoomStatus(room.room, room.address, ready=embedded.probe(room.room, room.address)())
-    return _describe(room)
+    if room.room in GRPC_ROOMS:
+        return _describe(room)
+    return RoomStatus(room.room, room.address, ready=probe(room.room, room.address)())
 
 
 def _describe(room: RunningRoom) -> RoomStatus:
