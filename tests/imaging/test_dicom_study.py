@@ -86,3 +86,12 @@ def test_nothing_of_the_patient_is_repeated(tmp_path: Path) -> None:
     with pytest.raises(ImagingError) as caught:
         prepared(media(write(tmp_path / "b.dcm", broken)), scratch=tmp_path)
     assert "Secret" not in str(caught.value)
+
+
+def test_a_kind_picks_from_a_study(tmp_path: Path) -> None:
+    """Asked for the volume of a study, its radiograph is left out and listed."""
+    radiograph = ct_slice(ZEROS, Modality="DX", SeriesInstanceUID="1.2.8", SOPInstanceUID="1.2.88")
+    paths = [*ct_series(tmp_path, [0, 5]), write(tmp_path / "dx.dcm", radiograph)]
+    preparation = prepared(media(paths, kind=Kind.VOLUME), scratch=tmp_path)
+    assert [item.kind for item in preparation.items] == [Kind.VOLUME]
+    assert [(left.reason, left.sop_instance_uids) for left in preparation.left_out] == [("not volume", ("1.2.88",))]

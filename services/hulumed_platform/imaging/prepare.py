@@ -105,12 +105,17 @@ def _open(index: int, medium: Media, context: Context) -> tuple[list[Stack], lis
         stacks = [open_video(file, medium.options, context) for file in medium.files]
     else:
         stacks = [open_nifti(file, medium.options, context, gzipped=found is Format.NIFTI_GZ) for file in medium.files]
-    for stack in stacks:
-        if medium.kind not in (None, stack.kind):
-            raise ImagingError(
-                f"Medium {index + 1} was sent as {medium.kind} but is {stack.kind}: {stack.description}."
-            )
-    return stacks, left_out
+    wanted = [stack for stack in stacks if medium.kind in (None, stack.kind)]
+    others = [stack for stack in stacks if stack not in wanted]
+    if not wanted:
+        found = ", ".join(sorted({stack.kind for stack in stacks}))
+        raise ImagingError(f"Medium {index + 1} was sent as {medium.kind} but is {found}: {stacks[0].description}.")
+    return wanted, left_out + [_leave_out(index, f"not {medium.kind}", stack) for stack in others]
+
+
+def _leave_out(index: int, reason: str, stack: Stack) -> LeftOut:
+    uids = dict.fromkeys(plane.sop_instance_uid for plane in stack.planes)
+    return LeftOut(index, reason, stack.description, len(stack.planes), tuple(uid for uid in uids if uid))
 
 
 def _plan_items(stacks: Sequence[tuple[int, Stack]], media: Sequence[Media], budget: TokenBudget) -> tuple[Item, ...]:

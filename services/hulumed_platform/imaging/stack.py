@@ -14,7 +14,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 """One plane as it is shown: [H, W] grey or [H, W, 3] RGB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stack:
     """An item before its resize is planned.
 

@@ -127,6 +127,7 @@ def _header(file: SourceFile, dataset: Dataset) -> Header:
             f"{file.label} says it has {num_frames} frames, over {MAX_FRAMES}. Split it.", kind="too_large"
         )
     frames = _frames(dataset, num_frames, file.label)
+    bits_allocated = _integer(dataset, "BitsAllocated", 8)
     return Header(
         file=file,
         sop_class_uid=_text(dataset, "SOPClassUID"),
@@ -141,8 +142,8 @@ def _header(file: SourceFile, dataset: Dataset) -> Header:
         columns=_integer(dataset, "Columns", 0),
         num_frames=num_frames,
         samples=_integer(dataset, "SamplesPerPixel", 1),
-        bits_stored=_integer(dataset, "BitsStored", 8),
-        bits_allocated=_integer(dataset, "BitsAllocated", 8),
+        bits_stored=_integer(dataset, "BitsStored", bits_allocated),
+        bits_allocated=bits_allocated,
         photometric=_text(dataset, "PhotometricInterpretation"),
         has_voi_lut=bool(dataset.get("VOILUTSequence")),
         hounsfield=_text(dataset, "RescaleType") in ("", "HU", "HU_MOD"),
