@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -270,3 +270,12 @@ def test_novelty_follows_the_window(tmp_path: Path) -> None:
     assert np.isinf(planes[0].novelty).all()
     for plane in planes[1:]:
         np.testing.assert_allclose(plane.novelty, 20 / 255, rtol=1e-6)
+
+
+def test_tomosynthesis_is_a_volume(tmp_path: Path) -> None:
+    """Mammograms are single pictures, but frames of one instance at several heights are a stack."""
+    path = enhanced_ct(tmp_path / "e.dcm", [0, 1, 2])
+    dataset = dcmread(path)
+    dataset.Modality = "MG"
+    (item,) = prepared(media(write(path, dataset)), scratch=tmp_path).items
+    assert (item.kind, item.num_planes) == (Kind.VOLUME, 3)

@@ -108,8 +108,8 @@ def _open(index: int, medium: Media, context: Context) -> tuple[list[Stack], lis
     wanted = [stack for stack in stacks if medium.kind in (None, stack.kind)]
     others = [stack for stack in stacks if stack not in wanted]
     if not wanted:
-        found = ", ".join(sorted({stack.kind for stack in stacks}))
-        raise ImagingError(f"Medium {index + 1} was sent as {medium.kind} but is {found}: {stacks[0].description}.")
+        kinds = ", ".join(sorted({stack.kind for stack in stacks}))
+        raise ImagingError(f"Medium {index + 1} was sent as {medium.kind} but is {kinds}: {stacks[0].description}.")
     return wanted, left_out + [_leave_out(index, f"not {medium.kind}", stack) for stack in others]
 
 

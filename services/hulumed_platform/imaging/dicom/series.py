@@ -70,14 +70,14 @@ def _shape(one: Slice) -> tuple[int, int, int, str, str]:
 def _slices(group: list[Slice], options: PrepareOptions, context: Context) -> list[Stack]:
     header = group[0].header
     placed = all(one.placed for one in group)
-    if len(group) > 1 and placed and header.modality not in PROJECTIONS:
+    projections = header.num_frames == 1 and header.modality in PROJECTIONS
+    if len(group) > 1 and placed and not projections:
         return [_volume(part, notes, options, context) for part, notes in _unfold(group)]
     if len(group) > 1 and not placed and (header.modality in SLICED or header.num_frames > 1):
-        group.sort(key=lambda one: (one.header.instance_number, one.header.sop_instance_uid, one.frame))
+        group.sort(key=_number)
         text = "positions are missing: slices are in order of instance and frame number, which may not be that in space"
         return [_stack(group, None, [Note("order_by_number", text)], options, context)]
-    ordered = sorted(group, key=lambda one: (one.header.instance_number, one.header.sop_instance_uid, one.frame))
-    return [_image(one, options) for one in ordered]
+    return [_image(one, options) for one in sorted(group, key=_number)]
 
 
 def _unfold(group: list[Slice]) -> Iterator[tuple[list[Slice], list[Note]]]:
@@ -114,11 +114,18 @@ def _collide(group: Sequence[Slice]) -> bool:
 
 
 def _first_of_each_position(group: list[Slice]) -> list[Slice]:
-    order = sorted(group, key=lambda one: (one.header.instance_number, one.frame))
+    """Of the slices that lie together, the one with the lowest instance number."""
     along = positions_mm(group)
-    place = {id(one): round(float(at) / SAME_POSITION_MM) for one, at in zip(group, along, strict=True)}
-    kept = {place[id(one)]: one for one in reversed(order)}
-    return [one for one in group if kept[place[id(one)]] is one]
+    order = np.argsort(along, kind="stable")
+    places = np.cumsum(np.diff(along[order], prepend=along[order[0]]) >= SAME_POSITION_MM)
+    by_place: dict[int, list[Slice]] = defaultdict(list)
+    for i, place in zip(order, places, strict=True):
+        by_place[int(place)].append(group[i])
+    return [min(alike, key=_number) for alike in by_place.values()]
+
+
+def _number(one: Slice) -> tuple[int, str, int]:
+    return one.header.instance_number, one.header.sop_instance_uid, one.frame
 
 
 def _volume(group: list[Slice], notes: list[Note], options: PrepareOptions, context: Context) -> Stack:
