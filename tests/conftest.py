@@ -1,1 +1,8 @@
-pytest_plugins = ["tests.support.chain", "tests.support.checkpoint", "tests.support.postgres", "tests.support.s3"]
+pytest_plugins = [
+    "tests.support.collector",
+    "tests.support.processes",
+    "tests.support.chain",
+    "tests.support.checkpoint",
+    "tests.support.postgres",
+    "tests.support.s3",
+]

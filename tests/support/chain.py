@@ -4,11 +4,12 @@
 `chain_in_process` or `chain_of_processes`.
 """
 
+import importlib
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -17,19 +18,17 @@ from typing import Any
 import grpc
 import pytest
 
-from hulumed_platform.compressor import server as compressor
 from hulumed_platform.compressor.settings import CompressorSettings
 from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import GrpcRoomSettings
-from hulumed_platform.decoder import server as decoder
 from hulumed_platform.decoder.settings import DecoderSettings
-from hulumed_platform.encoder import server as encoder
 from hulumed_platform.encoder.settings import EncoderSettings
-from hulumed_platform.ingest import server as ingest
 from hulumed_platform.ingest.settings import IngestSettings
 from hulumed_platform.rpc.clients import DecoderClient, RoomClient, StageClient, open_channel
+from hulumed_platform.rpc.room import Room
 from hulumed_platform.rpc.v1 import media_pb2
 from hulumed_platform.storage.local import LocalObjects
+from tests.support.collector import Collector
 from tests.support.processes import free_ports, running
 
 ROOMS = ("ingest", "encoder", "compressor", "decoder")
@@ -79,9 +78,12 @@ def chain(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-def process_chain(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """Rooms as processes of their own."""
-    with chain_of_processes(checkpoint_dir, tmp_path_factory.mktemp("process-chain")) as started:
+def process_chain(
+    checkpoint_dir: Path, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Chain]:
+    """Rooms as processes of their own, whose spans go to `collector`."""
+    overrides = {room: {"otlp_endpoint": collector.endpoint} for room in ROOMS}
+    with chain_of_processes(checkpoint_dir, tmp_path_factory.mktemp("process-chain"), overrides) as started:
         yield started
 
 
@@ -90,15 +92,9 @@ def chain_in_process(checkpoint_dir: Path, folder: Path, overrides: Overrides | 
     """Start the rooms on threads; they are loaded and serving when the block begins."""
     addresses = _addresses()
     settings = _settings(addresses, checkpoint_dir, folder, overrides or {})
-    opened = {
-        "ingest": ingest.open_room(settings["ingest"]),  # type: ignore[arg-type]
-        "encoder": encoder.open_room(settings["encoder"]),  # type: ignore[arg-type]
-        "compressor": compressor.open_room(settings["compressor"]),  # type: ignore[arg-type]
-        "decoder": decoder.open_room(settings["decoder"]),  # type: ignore[arg-type]
-    }
     with ExitStack() as stack:
         for name in ROOMS:
-            room = stack.enter_context(opened[name])
+            room = stack.enter_context(_open_room(name, settings[name]))
             stack.callback(room.server.stop, 1.0)
             room.server.start()
             room.server.ready(room.load())
@@ -127,6 +123,13 @@ def running_room(name: str, settings: GrpcRoomSettings, log: Path) -> Iterator[P
     command = [sys.executable, "-m", f"hulumed_platform.{name}"]
     with running(command, log=log, environment=environment) as process:
         yield process
+
+
+def _open_room(name: str, settings: GrpcRoomSettings) -> AbstractContextManager[Room]:
+    # Imported only now: torch takes seconds, and this module is loaded for every test.
+    server = importlib.import_module(f"hulumed_platform.{name}.server")
+    opened: AbstractContextManager[Room] = server.open_room(settings)
+    return opened
 
 
 def _addresses() -> dict[str, str]:

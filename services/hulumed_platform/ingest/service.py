@@ -1,6 +1,7 @@
 """IngestService: protobuf in, protobuf out."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import grpc
 
@@ -49,11 +50,10 @@ class IngestService(stage_pb2_grpc.IngestServiceServicer):
         media = _media(request)
         key = content_key(*self._preparer.key_parts(request.tenant, media))
         opened = self._preparer.open(request.tenant, media, timeout_s=caller.remaining_s(), gone=caller.gone)
-        with (
-            StageMeter(self._room) as meter,
-            opened as preparation,
-            Prefetch(meter.worked(_planes(preparation)), _PLANES_AHEAD) as planes,
-        ):
+        with StageMeter(self._room) as meter, ExitStack() as stack:
+            with meter.busy():
+                preparation = stack.enter_context(opened)
+            planes = stack.enter_context(Prefetch(meter.worked(_planes(preparation)), _PLANES_AHEAD))
             yield from answer(_header(key, preparation, rule), planes, meter)
 
 
