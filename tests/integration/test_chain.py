@@ -19,14 +19,13 @@ from hulumed_platform.model.pipeline import HuluMed
 from hulumed_platform.model.prompt import MediaPart, Message, TextPart
 from hulumed_platform.rpc import codec
 from hulumed_platform.rpc.v1 import decoder_pb2
+from hulumed_platform.rpc.v1.media_pb2 import MediaRef
 from tests.imaging import samples
 from tests.support.chain import ROOMS, Chain
 from tests.support.collector import Collector, Span
 from tests.support.questions import hear, medium, question
 
 TEXT = "What does this show? <image> stays text."
-
-SAMPLED = {"temperature": 1.2, "seed": 7, "top_p": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +71,8 @@ def expected(
     rule: KeepRule = KeepRule(),  # noqa: B008
 ) -> Expected:
     preparation = _prepared(media, scratch)
-    parts = (*(MediaPart(index) for index in range(len(media))), TextPart(TEXT))
-    steps = model.generate([Message("user", parts)], preparation, rule, sampling)
+    parts: list[MediaPart | TextPart] = [*(MediaPart(index) for index in range(len(media))), TextPart(TEXT)]
+    steps = model.generate([Message("user", tuple(parts))], preparation, rule, sampling)
     kept: list[list[int]] = [[] for _ in preparation.items]
     for visual in model.visual_tokens(preparation, rule):
         kept[visual.item].append(int(visual.kept.sum()))
@@ -90,9 +89,9 @@ def test_chain_equals_the_model_in_one_process(
 ) -> None:
     """Token for token, greedy and sampled, whatever is asked about; the evidence is what the model kept."""
     media = [files[kind] for kind in kinds]
-    parts = (*(medium(process_chain.store(*paths)) for paths in media), TEXT)
+    parts: list[str | MediaRef] = [*(medium(process_chain.store(*paths)) for paths in media), TEXT]
     greedy = hear(process_chain.decoder.generate(question(*parts), timeout_s=60))
-    sampled = hear(process_chain.decoder.generate(question(*parts, **SAMPLED), timeout_s=60))
+    sampled = hear(process_chain.decoder.generate(question(*parts, temperature=1.2, top_p=0.9, seed=7), timeout_s=60))
     want = expected(model, media, tmp_path, Sampling(12))
     assert greedy.deltas == want.deltas
     assert [list(item.kept) for item in greedy.provenance.items] == want.kept

@@ -50,7 +50,7 @@ def collector() -> Iterator[Collector]:
     """A collector on loopback."""
     servicer = Collector()
     server = grpc.server(ThreadPoolExecutor(4))
-    service.add_TraceServiceServicer_to_server(servicer, server)
+    service.add_TraceServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     servicer.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     yield servicer

@@ -7,12 +7,14 @@ import numpy as np
 import torch
 
 from hulumed_platform.compressor.compression import Compressor
+from hulumed_platform.compressor.inference import inference_model
 from hulumed_platform.compressor.service import CompressorCore, CompressorService
 from hulumed_platform.compressor.settings import CompressorSettings
 from hulumed_platform.model.checkpoint import Checkpoint
 from hulumed_platform.model.compression import KeepRule
 from hulumed_platform.rpc.clients import StageClient, open_channel
 from hulumed_platform.rpc.model_room import ModelPlace, describe
+from hulumed_platform.rpc.open_inference import InferenceModel, add_open_inference
 from hulumed_platform.rpc.room import Room, run_room
 from hulumed_platform.rpc.server import Loaded, RoomServer
 from hulumed_platform.rpc.torch_codec import WIRE_DTYPES
@@ -25,6 +27,7 @@ ROOM = "compressor"
 def open_room(settings: CompressorSettings) -> Iterator[Room]:
     """The room with its client of the encoder, not listening yet."""
     core: Loaded[CompressorCore] = Loaded()
+    model: Loaded[InferenceModel] = Loaded()
     server = RoomServer(ROOM, settings)
     with open_channel(settings.encoder_address) as channel:
         service = CompressorService(
@@ -39,9 +42,17 @@ def open_room(settings: CompressorSettings) -> Iterator[Room]:
             stage_pb2.DESCRIPTOR.services_by_name["CompressorService"].full_name,
         )
 
+        add_open_inference(server, ROOM, model, settings.request_timeout_s)
+
         def load() -> room_pb2.RoomDescription:
-            core.set(_load(settings))
-            return core.get().description
+            loaded = _load(settings)
+            core.set(loaded)
+            model.set(
+                inference_model(
+                    loaded.compressor, loaded.description, in_features=loaded.in_features, out_features=loaded.row_width
+                )
+            )
+            return loaded.description
 
         yield Room(server, load)
 
@@ -59,6 +70,7 @@ def _load(settings: CompressorSettings) -> CompressorCore:
         digests=digests,
         description=describe(ROOM, checkpoint, digests.projector, digests.checkpoint, place),
         dtype=WIRE_DTYPES[place.dtype],
+        in_features=config.in_features,
         row_width=config.out_features,
     )
 

@@ -29,6 +29,7 @@ class CompressorCore:
     digests: Digests
     description: room_pb2.RoomDescription
     dtype: tensor_pb2.DType.ValueType
+    in_features: int
     row_width: int
 
 

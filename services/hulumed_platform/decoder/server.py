@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from hulumed_platform.decoder.inference import inference_model
 from hulumed_platform.decoder.service import DecoderCore, DecoderService
 from hulumed_platform.decoder.settings import DecoderSettings
 from hulumed_platform.model.checkpoint import Checkpoint
@@ -11,6 +12,7 @@ from hulumed_platform.model.engine.base import Sampling, TokenBlock
 from hulumed_platform.model.engine.factory import make_engine
 from hulumed_platform.rpc.clients import StageClient, open_channel
 from hulumed_platform.rpc.model_room import ModelPlace, describe
+from hulumed_platform.rpc.open_inference import InferenceModel, add_open_inference
 from hulumed_platform.rpc.room import Room, run_room
 from hulumed_platform.rpc.server import Loaded, RoomServer
 from hulumed_platform.rpc.v1 import decoder_pb2, decoder_pb2_grpc, room_pb2
@@ -22,6 +24,7 @@ ROOM = "decoder"
 def open_room(settings: DecoderSettings) -> Iterator[Room]:
     """The room with its client of the compressor, not listening yet."""
     core: Loaded[DecoderCore] = Loaded()
+    model: Loaded[InferenceModel] = Loaded()
     server = RoomServer(ROOM, settings)
     with ExitStack() as stack:
         compressor = StageClient(stack.enter_context(open_channel(settings.compressor_address)), "compressor")
@@ -37,10 +40,13 @@ def open_room(settings: DecoderSettings) -> Iterator[Room]:
             decoder_pb2.DESCRIPTOR.services_by_name["DecoderService"].full_name,
         )
 
+        add_open_inference(server, ROOM, model, settings.request_timeout_s)
+
         def load() -> room_pb2.RoomDescription:
             loaded = _load(settings)
             stack.callback(loaded.engine.close)
             core.set(loaded)
+            model.set(inference_model(loaded.engine, loaded.tokenizer, loaded.description))
             return loaded.description
 
         yield Room(server, load)

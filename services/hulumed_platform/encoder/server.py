@@ -7,11 +7,14 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from hulumed_platform.encoder.batching import Batcher, Grid
+from hulumed_platform.encoder.inference import inference_model
 from hulumed_platform.encoder.service import EncoderCore, EncoderService
 from hulumed_platform.encoder.settings import EncoderSettings
+from hulumed_platform.imaging.types import PATCH_DIM
 from hulumed_platform.model.checkpoint import Checkpoint
 from hulumed_platform.rpc.clients import StageClient, open_channel
 from hulumed_platform.rpc.model_room import ModelPlace, describe
+from hulumed_platform.rpc.open_inference import InferenceModel, add_open_inference
 from hulumed_platform.rpc.room import Room, run_room
 from hulumed_platform.rpc.server import Loaded, RoomServer
 from hulumed_platform.rpc.torch_codec import WIRE_DTYPES
@@ -24,6 +27,7 @@ ROOM = "encoder"
 def open_room(settings: EncoderSettings) -> Iterator[Room]:
     """The room with its client of ingest, not listening yet."""
     core: Loaded[EncoderCore] = Loaded()
+    model: Loaded[InferenceModel] = Loaded()
     server = RoomServer(ROOM, settings)
     with ExitStack() as stack:
         ingest = StageClient(stack.enter_context(open_channel(settings.ingest_address)), "ingest")
@@ -39,10 +43,15 @@ def open_room(settings: EncoderSettings) -> Iterator[Room]:
             stage_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name,
         )
 
+        add_open_inference(server, ROOM, model, settings.request_timeout_s)
+
         def load() -> room_pb2.RoomDescription:
             loaded = _load(settings)
             stack.callback(loaded.batcher.close)
             core.set(loaded)
+            model.set(
+                inference_model(loaded.batcher, loaded.description, patch_dim=PATCH_DIM, hidden_size=loaded.row_width)
+            )
             return loaded.description
 
         yield Room(server, load)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 PATCH_SIZE = 14
+PATCH_DIM = 3 * PATCH_SIZE**2
+"""Values of a flat patch: channels, rows, columns."""
 MEBIBYTE = 1024 * 1024
 
 

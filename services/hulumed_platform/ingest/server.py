@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hulumed_platform.core.version import PLATFORM_VERSION
+from hulumed_platform.ingest.inference import inference_model
 from hulumed_platform.ingest.preparation import Preparer
 from hulumed_platform.ingest.service import IngestService
 from hulumed_platform.ingest.settings import IngestSettings
+from hulumed_platform.rpc.open_inference import InferenceModel, add_open_inference
 from hulumed_platform.rpc.room import Room, run_room
-from hulumed_platform.rpc.server import RoomServer
+from hulumed_platform.rpc.server import Loaded, RoomServer
 from hulumed_platform.rpc.v1 import room_pb2, stage_pb2, stage_pb2_grpc
 from hulumed_platform.storage.settings import open_objects
 
@@ -34,8 +36,12 @@ def open_room(settings: IngestSettings) -> Iterator[Room]:
         stage_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
     )
 
+    model: Loaded[InferenceModel] = Loaded()
+    add_open_inference(server, ROOM, model, settings.request_timeout_s)
+
     def load() -> room_pb2.RoomDescription:
         objects.check()
+        model.set(inference_model(preparer))
         return description
 
     yield Room(server, load)

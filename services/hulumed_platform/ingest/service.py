@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import grpc
 
 from hulumed_platform.imaging.prepare import PREPROCESSING_VERSION, Preparation
-from hulumed_platform.imaging.types import PATCH_SIZE
+from hulumed_platform.imaging.types import PATCH_DIM
 from hulumed_platform.ingest.preparation import Preparer, StoredFile, StoredMedia, count_kept
 from hulumed_platform.model.compression import KeepRule
 from hulumed_platform.rpc import convert
@@ -16,9 +16,6 @@ from hulumed_platform.rpc.prefetch import Prefetch
 from hulumed_platform.rpc.stage import answer, content_key
 from hulumed_platform.rpc.stream import Plane
 from hulumed_platform.rpc.v1 import media_pb2, room_pb2, stage_pb2, stage_pb2_grpc, tensor_pb2
-
-PATCH_DIM = 3 * PATCH_SIZE**2
-"""Values of a patch: channels, rows, columns."""
 
 _PLANES_AHEAD = 4
 """Planes that are decoded while the one before is being sent; bounds memory."""

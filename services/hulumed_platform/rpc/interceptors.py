@@ -20,7 +20,12 @@ from hulumed_platform.rpc import errors
 
 log = logging.getLogger(__name__)
 
-_UNGUARDED = ("/grpc.", "/hulumed_platform.rpc.v1.RoomService/", "/inference.GRPCInferenceService/Server")
+_UNGUARDED = (
+    "/grpc.",
+    "/hulumed_platform.rpc.v1.RoomService/",
+    "/inference.GRPCInferenceService/Server",
+    "/inference.GRPCInferenceService/ModelReady",
+)
 _POLL_S = 0.1
 
 

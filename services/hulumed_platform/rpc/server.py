@@ -38,6 +38,10 @@ class Loaded(Generic[_Core]):
     def set(self, core: _Core) -> None:
         self._core = core
 
+    @property
+    def is_loaded(self) -> bool:
+        return self._core is not None
+
     def get(self) -> _Core:
         if self._core is None:
             raise PlatformError(
