@@ -1,0 +1,3 @@
+from hulumed_platform.gateway.server import main
+
+main()

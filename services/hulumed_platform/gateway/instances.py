@@ -1,0 +1,110 @@
+"""One instance through the door: header read, bytes stored, row committed, and only then acknowledged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import IntEnum
+from os import SEEK_END
+from typing import BinaryIO
+
+from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.gateway.instance_header import InstanceHeader, read_header
+from hulumed_platform.gateway.settings import GatewaySettings
+from hulumed_platform.storage.database import Database
+from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
+from hulumed_platform.storage.records import InstanceRecord, Registered
+from hulumed_platform.storage.studies import Studies
+
+
+class FailureReason(IntEnum):
+    """Values of Failure Reason (0008,1197): PS3.18 table I.2-2, and PS3.7 annex C for the duplicate."""
+
+    DUPLICATE = 0x0111
+    """Another instance is stored under this SOP Instance UID; it was left as it is."""
+    OUT_OF_RESOURCES = 0xA700
+    """Larger than an instance may be here."""
+    WRONG_STUDY = 0xA901
+    """The instance is not of the study in the address."""
+    CANNOT_UNDERSTAND = 0xC000
+    """No DICOM file, cut off, a UID missing or malformed, or a part of another media type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one part; UIDs are empty where they could not be read."""
+
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    sop_class_uid: str = ""
+    failure_reason: FailureReason | None = None
+
+
+class Instances:
+    """Stores the instances of one request."""
+
+    def __init__(self, objects: ObjectStore, database: Database, settings: GatewaySettings, study: str | None) -> None:
+        self._objects = objects
+        self._database = database
+        self._settings = settings
+        self._study = study
+
+    def store(self, media_type: str, file: BinaryIO) -> Outcome:
+        """Store one instance, durably, or say why not.
+
+        Raises:
+            PlatformError: UNAVAILABLE when a store is away or full: the whole request is to be sent again.
+        """
+        size_bytes = file.seek(0, SEEK_END)
+        file.seek(0)
+        if media_type.split(";", maxsplit=1)[0].strip().lower() != "application/dicom":
+            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
+        if size_bytes > self._settings.max_instance_bytes:
+            return Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES)
+        try:
+            header = read_header(file, size_bytes)
+            record = self._record(header, size_bytes)
+        except PlatformError as error:
+            if error.code is not ErrorCode.INVALID_INPUT:
+                raise
+            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
+        if self._study not in (None, header.study_instance_uid):
+            return _outcome(header, FailureReason.WRONG_STUDY)
+        return self._keep(header, record, file)
+
+    def _record(self, header: InstanceHeader, size_bytes: int) -> InstanceRecord:
+        """The row to be, its UIDs checked; the digest is known once the bytes are stored."""
+        return InstanceRecord(
+            tenant=self._settings.tenant,
+            study_instance_uid=header.study_instance_uid,
+            series_instance_uid=header.series_instance_uid,
+            sop_instance_uid=header.sop_instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            modality=header.modality,
+            digest="",
+            size_bytes=size_bytes,
+            received_at=datetime.now(UTC),
+        )
+
+    def _keep(self, header: InstanceHeader, record: InstanceRecord, file: BinaryIO) -> Outcome:
+        file.seek(0)
+        stored = self._objects.put(self._settings.tenant, _chunks(file))
+        with self._database.session() as session:
+            registered = Studies(session).register(replace(record, digest=stored.digest))
+        return _outcome(header, FailureReason.DUPLICATE if registered is Registered.CONFLICT else None)
+
+
+def _outcome(header: InstanceHeader, failure_reason: FailureReason | None) -> Outcome:
+    return Outcome(
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        failure_reason=failure_reason,
+    )
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk

@@ -1,0 +1,65 @@
+"""The gateway, put together: settings, telemetry, stores, the decoder's client, and uvicorn."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import uvicorn
+from anyio import CapacityLimiter
+
+from hulumed_platform.core.errors import PlatformError
+from hulumed_platform.core.settings import SettingsError
+from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
+from hulumed_platform.gateway.app import create_app
+from hulumed_platform.gateway.dependencies import Door
+from hulumed_platform.gateway.settings import GatewaySettings
+from hulumed_platform.rpc.clients import DecoderClient, RoomClient, open_channel
+from hulumed_platform.storage.settings import open_database, open_objects
+
+ROOM = "gateway"
+
+
+@contextmanager
+def open_door(settings: GatewaySettings) -> Iterator[Door]:
+    """Open the stores and the channel to the decoder.
+
+    Raises:
+        SettingsError: A store's settings are wrong.
+        PlatformError: The database is away or has another schema than this version's.
+    """
+    with closing(open_database(settings)) as database, open_channel(settings.decoder_address) as channel:
+        database.require_current_schema()
+        yield Door(
+            settings=settings,
+            database=database,
+            objects=open_objects(settings),
+            decoder=DecoderClient(channel),
+            decoder_room=RoomClient(channel, "decoder"),
+            limiter=CapacityLimiter(settings.max_threads),
+        )
+
+
+def main() -> None:
+    """Serve until SIGTERM; running answers end first."""
+    try:
+        settings = GatewaySettings.from_environment()
+        configure_telemetry(ROOM, settings)
+        with open_door(settings) as door:
+            _serve(door)
+    except (SettingsError, PlatformError) as error:
+        print(f"{ROOM}: {error}", file=sys.stderr)  # noqa: T201 - the last word of a process
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+    finally:
+        flush_traces()
+
+
+def _serve(door: Door) -> None:
+    settings = door.settings
+    uvicorn.run(
+        create_app(door),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=round(settings.drain_timeout_s),
+    )

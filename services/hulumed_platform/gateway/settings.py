@@ -1,0 +1,47 @@
+"""Settings of the gateway: `HULUMED_GATEWAY_<FIELD>`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from hulumed_platform.core.settings import RoomSettings
+from hulumed_platform.storage.settings import StorageSettings
+
+_GIB = 1024**3
+_MIB = 1024**2
+
+
+class GatewaySettings(StorageSettings, RoomSettings):
+    """Where to listen, whom to ask, and how much to take."""
+
+    model_config = SettingsConfigDict(env_prefix="HULUMED_GATEWAY_")
+
+    host: str = "0.0.0.0"  # noqa: S104  pods are reached from outside; the embedded profile sets loopback
+    """Address to listen on."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; metrics are under `/metrics` on it."""
+    decoder_address: str
+    """Where the decoder listens: `host:port` or `dns:///service:port`."""
+    tenant: str = "default"
+    """Name space of everything that comes through this door."""
+    scratch_dir: Path | None = None
+    """Folder for bodies while they come in; unset = the system's temporary folder."""
+    max_threads: int = Field(default=64, ge=4)
+    """Requests that wait for SQL, objects or the decoder at the same time."""
+    max_chat_bytes: int = Field(default=256 * _MIB, ge=1024)
+    """Largest body of a chat request; larger media go through `/v1/files`."""
+    max_upload_bytes: int = Field(default=8 * _GIB, ge=1024)
+    """Largest file of `/v1/files`."""
+    max_instance_bytes: int = Field(default=4 * _GIB, ge=1024)
+    """Largest DICOM instance."""
+    max_stow_bytes: int = Field(default=32 * _GIB, ge=1024)
+    """Largest body of one STOW-RS request, after decompression."""
+    max_new_tokens: int = Field(default=1024, ge=1)
+    """Tokens of an answer whose request names no limit."""
+    attachment_ttl_s: float = Field(default=24 * 3600.0, gt=0)
+    """How long bytes that came inside a chat request are kept."""
+    request_timeout_s: float = Field(default=900.0, gt=0)
+    """Deadline of a chat request, given down the chain."""
+    plan_timeout_s: float = Field(default=5.0, gt=0)
+    """Deadline of a look at the decoder for readiness and `/v1/models`."""
