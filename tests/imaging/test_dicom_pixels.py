@@ -130,6 +130,14 @@ def test_square_pixels(tmp_path: Path) -> None:
     assert "resampled_square" in codes(preparation)
 
 
+def test_an_impossible_spacing_is_ignored_and_told(tmp_path: Path) -> None:
+    """A spacing of 1e30 mm would plan a picture of one row."""
+    path = write(tmp_path / "i.dcm", ct_slice(RAMP, PixelSpacing=[1, 1e30]))
+    preparation = prepared(media(path), scratch=tmp_path)
+    assert preparation.items[0].height == preparation.items[0].width
+    assert "spacing_ignored" in codes(preparation)
+
+
 def test_the_chest_radiograph_is_bright_where_bone_is(tmp_path: Path) -> None:
     """A real MONOCHROME1 radiograph: spine brighter than lung."""
     (plane,) = pictures(prepared(media(real("RG1_UNCR.dcm")), scratch=tmp_path))

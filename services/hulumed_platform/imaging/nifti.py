@@ -87,11 +87,11 @@ def open_nifti(file: SourceFile, options: PrepareOptions, context: Context, *, g
         ImagingError: a broken header, too few bytes, complex or vector values, or over a limit.
     """
     path = _decompress(file, context) if gzipped else file.path
+    published = options.preprocessing is Preprocessing.UPSTREAM
     with parsing(file.label, "NIfTI file"):
         volume = _load(path, file.label)
-    published = options.preprocessing is Preprocessing.UPSTREAM
-    axis = options.axis or (Axis.AXIAL if published else _default_axis(volume))
-    layout = _stored_layout(axis) if published else _layout(volume.affine, axis)
+        axis = options.axis or (Axis.AXIAL if published else _default_axis(volume))
+        layout = _stored_layout(axis) if published else _layout(volume.affine, axis)
     sides = (layout.slices, layout.rows, layout.columns)
     count, height_px, width_px = (volume.array.shape[side] for side, _ in sides)
     slice_mm, row_mm, column_mm = (1.0, 1.0, 1.0) if published else (volume.spacing_mm[side] for side, _ in sides)
@@ -158,8 +158,7 @@ def _map(path: Path, header: Any, label: str) -> tuple[npt.NDArray[Any], tuple[N
 
 def _affine(header: Any) -> tuple[npt.NDArray[np.float64], tuple[Note, ...]]:
     affine = np.asarray(header.get_best_affine(), np.float64)
-    usable = bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 1e-12
-    if not usable:
+    if not np.isfinite(affine).all() or np.isnan(_orientation(affine)).any():
         base = np.diag([-1.0, 1.0, 1.0, 1.0])
         return base, (
             Note("orientation_assumed", "the file's affine is unusable: radiological storage order is assumed"),
@@ -177,10 +176,15 @@ def _default_axis(volume: Volume) -> Axis:
 
 
 def _layout(affine: npt.NDArray[np.float64], axis: Axis) -> Layout:
-    orientation = io_orientation(affine)  # type: ignore[no-untyped-call]
-    stored = {int(world): (i, int(direction)) for i, (world, direction) in enumerate(orientation)}
+    stored = {int(world): (i, int(direction)) for i, (world, direction) in enumerate(_orientation(affine))}
     sides = [(stored[world][0], stored[world][1] != direction) for world, direction in LAYOUTS[axis]]
     return Layout(*sides)
+
+
+def _orientation(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """For each stored axis the nearest world axis and direction; NaN where an axis goes nowhere."""
+    orientation: npt.NDArray[np.float64] = io_orientation(affine)  # type: ignore[no-untyped-call]
+    return orientation
 
 
 def _stored_layout(axis: Axis) -> Layout:

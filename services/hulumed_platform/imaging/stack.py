@@ -13,6 +13,9 @@ from hulumed_platform.imaging.types import Kind, Note, PlaneSource
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """One plane as it is shown: [H, W] grey or [H, W, 3] RGB."""
 
+MAX_ANISOTROPY = 100
+"""No scanner has pixels that are longer than this: such a spacing is a mistake of the file."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
@@ -54,8 +57,12 @@ def square_pixels(
     if not all(np.isfinite(spacing) and spacing > 0 for spacing in spacings):
         return height_px, width_px, ()
     finer = min(spacings)
-    if max(spacings) <= 1.01 * finer:
+    ratio = max(spacings) / finer
+    if ratio <= 1.01:
         return height_px, width_px, ()
+    if ratio > MAX_ANISOTROPY:
+        note = Note("spacing_ignored", f"one side of a pixel is {ratio:.3g} times the other: taken as square")
+        return height_px, width_px, (note,)
     note = Note(
         "resampled_square",
         f"pixels of {row_spacing_mm:g} x {column_spacing_mm:g} mm (row x column spacing) were resampled to square ones",
