@@ -1,11 +1,13 @@
 """`hulumed demo`: from nothing to reports, on a platform of its own."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hulumed_platform.cli.ask import Policy, print_delta, print_end, stream_answer, study_part
 from hulumed_platform.cli.console import console
 from hulumed_platform.cli.reports import print_report, wait_for_report
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _MAX_PLANES_SHOWN = 24
 _PICTURED = 2
 _ASKED = 1
+_QUESTION = "Is there an intracranial haemorrhage?"
 
 
 def demo(
@@ -45,17 +48,32 @@ def _tour(gateway: "Gateway", samples: list["Sample"], data: Path, look_after: C
     from hulumed_platform.cli.post import send
 
     console.rule("Posting studies by DICOMweb")
-    uids = []
+    uids: list[str] = []
     for sample in samples:
-        found = scan(sample.files)
-        posted = send(gateway, found.instances)
+        posted = send(gateway, scan(sample.files).instances)
         uids += posted.stored
-        console.print(f"{sample.title}: {len(found.instances)} instances, study {found.instances[0].study_instance_uid}")
+        console.print(f"{sample.title}: {posted.stored.total()} instances, study {uids[-1]}", soft_wrap=True)
     console.rule("Reports")
     for sample, uid in zip(samples, uids, strict=True):
         print_report(sample.title, wait_for_report(gateway, uid, meanwhile=look_after))
     console.rule("What the model read")
-    picture = _draw(gateway, samples[_PICTURED], uids[_PICTURED], data / "evidence.png")
-    console.print(f"{samples[_PICTURED].title}: {picture}", soft_wrap=True)
+    _draw(gateway, samples[_PICTURED], uids[_PICTURED], data / "evidence.png")
     console.rule("A question")
     _ask(gateway, samples[_ASKED], uids[_ASKED])
+
+
+def _draw(gateway: "Gateway", sample: "Sample", uid: str, picture: Path) -> None:
+    from hulumed_platform.cli.evidence import marked_planes
+    from hulumed_platform.cli.picture import contact_sheet
+
+    item = gateway.get(f"/studies/{uid}/evidence")["items"][0]
+    kept_bits = {number: base64.b64decode(plane["kept_bits"]) for number, plane in enumerate(item["planes"])}
+    planes = marked_planes(sample.files, kept_bits, item=0, max_planes=_MAX_PLANES_SHOWN)
+    contact_sheet(planes, title=sample.title).save(picture)
+    console.print(f"{sample.title}: its planes with the kept patches marked are in {picture}", soft_wrap=True)
+
+
+def _ask(gateway: "Gateway", sample: "Sample", uid: str) -> None:
+    console.print(f"[bold]{sample.title}: {_QUESTION}[/bold]")
+    answer = stream_answer(gateway, _QUESTION, [study_part(uid)], Policy.HULUMED, on_text=print_delta)
+    print_end(answer)

@@ -18,10 +18,12 @@ _TIMEOUT = httpx.Timeout(30.0, read=600.0)
 
 @dataclass(frozen=True, slots=True)
 class StowResult:
-    """What a STOW-RS request became: SOP Instance UIDs stored, and those refused with the reason code (PS3.18 I.2)."""
+    """What a STOW-RS request became (PS3.18 table I.2-1)."""
 
-    stored: tuple[str, ...]
+    stored: frozenset[str]
+    """SOP Instance UIDs."""
     failed: dict[str, int]
+    """Failure Reason by SOP Instance UID; what had no readable UID is missing here and in `stored`."""
 
 
 class Gateway:
@@ -44,13 +46,14 @@ class Gateway:
         """Post DICOM files in one STOW-RS request (PS3.18 10.5)."""
         parts = DicomParts(files, on_sent)
         headers = {**parts.headers, "Accept": "application/dicom+json"}
-        response = self._request("POST", "/dicom-web/studies", content=iter(parts), headers=headers, accept=(202, 409))
+        response = self._request("POST", "/dicom-web/studies", content=iter(parts), headers=headers, accept=(409,))
         return _stow_result(response.json())
 
     def upload(self, path: Path) -> str:
-        """Upload a file by `/v1/files`; return its id."""
+        """Upload a file by `/v1/files`, without its name, which may be a patient's; return its id."""
         with path.open("rb") as file:
-            response = self._request("POST", "/v1/files", data={"purpose": "user_data"}, files={"file": file})
+            upload = {"file": (f"upload{path.suffix}", file)}
+            response = self._request("POST", "/v1/files", data={"purpose": "user_data"}, files=upload)
         return str(response.json()["id"])
 
     def get(self, path: str) -> Any:
@@ -104,11 +107,11 @@ def _fault(response: httpx.Response) -> str:
 
 
 def _stow_result(body: dict[str, Any]) -> StowResult:
-    """Read the response module (PS3.18 table I.2-1) in the DICOM JSON model."""
+    """Read the response module in the DICOM JSON model (PS3.18 annex F)."""
     stored = _items(body, "00081199")  # Referenced SOP Sequence
     failed = _items(body, "00081198")  # Failed SOP Sequence
     return StowResult(
-        stored=tuple(_value(item, "00081155") for item in stored),
+        stored=frozenset(_value(item, "00081155") for item in stored),
         failed={_value(item, "00081155"): int(_value(item, "00081197") or 0) for item in failed},
     )
 

@@ -118,7 +118,15 @@ def _print_report(folder: Path, report: "CheckpointReport") -> None:
 
 
 def _parts_table(report: "CheckpointReport") -> Table:
-    table = Table("part", "parameters", "stored as", Column("digest", overflow="fold"), box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(
+        "part",
+        "parameters",
+        "stored as",
+        Column("digest", overflow="fold"),
+        box=None,
+        pad_edge=False,
+        padding=(0, 3, 0, 0),
+    )
     for part in report.parts:
         digest = report.digests.of(part.part) if report.digests else ""
         table.add_row(part.part.value, f"{part.num_parameters:,}", ", ".join(part.dtypes), digest)

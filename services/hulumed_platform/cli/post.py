@@ -15,21 +15,23 @@ from hulumed_platform.cli.options import Data, Url, gateway_url
 
 if TYPE_CHECKING:
     from hulumed_platform.cli.dicom_files import DicomFile, Scan
-    from hulumed_platform.cli.gateway import Gateway
+    from hulumed_platform.cli.gateway import Gateway, StowResult
 
 _MAX_BATCH_FILES = 64
 _MAX_BATCH_BYTES = 64 * 1024 * 1024
 _MAX_LISTED = 10
 
+_CANNOT_UNDERSTAND = 0xC000
 _REASONS = {
     0x0110: "processing failed",
+    0x0111: "another instance is stored under its UID",
     0x0112: "no such instance",
     0x0117: "invalid instance",
     0x0122: "SOP class not supported",
     0x0124: "not allowed",
     0xA700: "out of resources",
     0xA900: "does not match its SOP class or study",
-    0xC000: "cannot be understood",
+    _CANNOT_UNDERSTAND: "cannot be understood",
     0xC122: "transfer syntax not supported",
 }
 """PS3.18 table I.2-2 and PS3.4 annex CC.2.3, by the first code of a range."""
@@ -77,7 +79,7 @@ def send(gateway: "Gateway", instances: Sequence["DicomFile"]) -> Posted:
         for study in _by_study(instances).values():
             for batch in batches(study, max_files=_MAX_BATCH_FILES, max_bytes=_MAX_BATCH_BYTES):
                 result = gateway.store([file.path for file in batch], lambda sent: progress.advance(task, sent))
-                _account(batch, result.failed, posted)
+                _account(batch, result, posted)
     return posted
 
 
@@ -88,13 +90,12 @@ def _by_study(instances: Sequence["DicomFile"]) -> dict[str, list["DicomFile"]]:
     return studies
 
 
-def _account(batch: Sequence["DicomFile"], failed: dict[str, int], posted: Posted) -> None:
+def _account(batch: Sequence["DicomFile"], result: "StowResult", posted: Posted) -> None:
     for file in batch:
-        code = failed.get(file.sop_instance_uid)
-        if code is None:
+        if file.sop_instance_uid in result.stored:
             posted.stored[file.study_instance_uid] += 1
         else:
-            posted.failed[file.path] = reason(code)
+            posted.failed[file.path] = reason(result.failed.get(file.sop_instance_uid, _CANNOT_UNDERSTAND))
 
 
 def reason(code: int) -> str:

@@ -27,7 +27,7 @@ def wait_for_report(gateway: "Gateway", study: str, *, meanwhile: Callable[[], N
             spinner.update(f"{found['state']}: study {study}")
             meanwhile()
             time.sleep(_POLL_S)
-    report: dict[str, Any] = gateway.get(f"/studies/{study}/reports")["reports"][0]
+    report: dict[str, Any] = gateway.get(f"/studies/{study}/reports/latest")
     return report
 
 
