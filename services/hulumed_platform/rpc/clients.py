@@ -8,7 +8,7 @@ import grpc
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.rpc import errors
-from hulumed_platform.rpc.stream import Plane, PlaneReader
+from hulumed_platform.rpc.stream import CHUNK_BYTES, Plane, PlaneReader
 from hulumed_platform.rpc.tracing import TracingInterceptor
 from hulumed_platform.rpc.v1 import (
     decoder_pb2,
@@ -29,6 +29,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # What a slow reader lets come ahead is fixed; left to itself gRPC grows it to many megabytes a stream.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", CHUNK_BYTES),
 )
 
 _Message = TypeVar("_Message")
@@ -159,8 +162,10 @@ class DecoderClient:
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = decoder_pb2_grpc.DecoderServiceStub(channel)
 
-    def plan(self, request: decoder_pb2.GenerateRequest, *, timeout_s: float) -> stage_pb2.PlanResponse:
-        return unary(self._stub.Plan, request, timeout_s=timeout_s, stage="decoder")
+    def plan(
+        self, request: decoder_pb2.GenerateRequest, *, timeout_s: float, on_leave: OnLeave = _nobody_leaves
+    ) -> stage_pb2.PlanResponse:
+        return unary(self._stub.Plan, request, timeout_s=timeout_s, stage="decoder", on_leave=on_leave)
 
     def generate(self, request: decoder_pb2.GenerateRequest, *, timeout_s: float) -> "GenerateStream":
         """Start to generate; iterate the result for events."""

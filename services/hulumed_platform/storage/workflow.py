@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Update, and_, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from hulumed_platform.storage.models import Report, Study, StudyState
@@ -39,6 +39,16 @@ class Workflow:
         return self._session.scalars(
             select(Study.id).where(_is_due(now, pickup_s)).order_by(Study.updated_at, Study.id).limit(limit)
         ).all()
+
+    def num_sent(self, now: datetime, *, pickup_s: float) -> int:
+        """Count queued studies that are not due (again): their messages are believed to wait in the broker."""
+        sent = and_(Study.state == StudyState.QUEUED, Study.queued_at > now - timedelta(seconds=pickup_s))
+        return self._session.execute(select(func.count()).where(sent)).scalar_one()
+
+    def counts(self) -> dict[StudyState, int]:
+        """Count the studies in each state."""
+        counted = self._session.execute(select(Study.state, func.count()).group_by(Study.state)).tuples()
+        return dict.fromkeys(StudyState, 0) | dict(counted.all())
 
     def mark_queued(self, study_id: str, now: datetime, *, pickup_s: float) -> bool:
         """Move a due study to queued; False when it is not due (any more). Send its id after the commit."""

@@ -1,0 +1,3 @@
+from hulumed_platform.worker.server import main
+
+main()
