@@ -44,12 +44,17 @@ class Chain:
     """Four running rooms, their object store, and a channel to each."""
 
     addresses: Mapping[str, str]
-    objects: LocalObjects
+    objects_dir: Path
     checkpoint_dir: Path
     channels: Mapping[str, grpc.Channel]
     processes: Mapping[str, Popen[bytes]] = field(default_factory=dict)
     """Empty for rooms on threads."""
     logs: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> LocalObjects:
+        """Where the rooms find their media."""
+        return LocalObjects(self.objects_dir)
 
     @property
     def decoder(self) -> DecoderClient:
@@ -99,7 +104,7 @@ def chain_in_process(checkpoint_dir: Path, folder: Path, overrides: Overrides | 
             room.server.start()
             room.server.ready(room.load())
         channels = {name: stack.enter_context(open_channel(address)) for name, address in addresses.items()}
-        yield Chain(addresses, LocalObjects(folder / "objects"), checkpoint_dir, channels)
+        yield Chain(addresses, folder / "objects", checkpoint_dir, channels)
 
 
 @contextmanager
@@ -112,8 +117,8 @@ def chain_of_processes(checkpoint_dir: Path, folder: Path, overrides: Overrides 
         processes = {name: stack.enter_context(running_room(name, settings[name], logs[name])) for name in ROOMS}
         channels = {name: stack.enter_context(open_channel(address)) for name, address in addresses.items()}
         for name in ROOMS:
-            _wait_until_ready(name, channels[name], processes[name], logs[name])
-        yield Chain(addresses, LocalObjects(folder / "objects"), checkpoint_dir, channels, processes, logs)
+            wait_until_ready(name, channels[name], processes[name], logs[name])
+        yield Chain(addresses, folder / "objects", checkpoint_dir, channels, processes, logs)
 
 
 @contextmanager
@@ -168,7 +173,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _wait_until_ready(name: str, channel: grpc.Channel, process: Popen[bytes], log: Path) -> None:
+def wait_until_ready(name: str, channel: grpc.Channel, process: Popen[bytes], log: Path) -> None:
+    """Wait until the room serves; show its log where it ends before that."""
     client = RoomClient(channel, name)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
