@@ -1,12 +1,17 @@
 """The token planner: exact counts, the budget, and the defects it leaves out."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from hulumed_platform.imaging.budget import Grid, Shape, num_tokens, plan
 from hulumed_platform.imaging.types import TokenBudget
 
 BUDGET = TokenBudget()
+GOLDENS = Path(__file__).parents[1] / "data" / "goldens"
 sides = st.floats(1, 5000)
 
 
@@ -41,6 +46,15 @@ def test_published_examples() -> None:
     assert plan([Shape(180, 512, 512, 2)], BUDGET) == [Grid(18, 18)]
     assert plan([Shape(3000, 480, 640, 2)], BUDGET) == [Grid(8, 10)]
     assert plan([Shape(1, 5000, 5000, 1)], BUDGET) == [Grid(128, 128)]
+
+
+@pytest.mark.parametrize("case", ["image", "volume", "video"])
+def test_grids_of_the_goldens(case: str) -> None:
+    """Planes that the published processor let through at their own size."""
+    golden = load_file(GOLDENS / "q2" / "golden.safetensors")
+    frames, (t, h, w) = golden[f"{case}.frames_u8"], golden[f"{case}.grid_sizes"][0]
+    merge = int(golden[f"{case}.merge_sizes"][0])
+    assert plan([Shape(int(t), frames.shape[1], frames.shape[2], merge)], BUDGET) == [Grid(int(h), int(w))]
 
 
 def test_height_and_width_are_not_swapped() -> None:

@@ -103,6 +103,7 @@ def test_nifti_claims_are_not_believed(tmp_path: Path) -> None:
         (b"What is wrong with this patient?\n", "plain text"),
         ("Überweisung: später".encode(), "plain text"),
         (b"%PDF-1.7\n\x80", "PDF"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
         (b"PK\x03\x04\x14\0", "zip"),
         (bytes(range(256)) * 20, "none of DICOM"),
         (gzip.compress(b"not a volume"), "not NIfTI"),

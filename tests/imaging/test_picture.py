@@ -55,6 +55,13 @@ def test_deep_grey_is_windowed_not_clipped(tmp_path: Path) -> None:
     assert pictures(asked)[0].max() == 0
 
 
+def test_deep_slices_share_one_window(tmp_path: Path) -> None:
+    """A folder of 16-bit slices is one volume: its dark slices stay dark."""
+    paths = [picture(tmp_path / f"{i}.png", np.full((56, 56), 1000 * i, np.uint16)) for i in range(5)]
+    shown = pictures(prepared(media(paths, kind=Kind.VOLUME), scratch=tmp_path))
+    np.testing.assert_allclose([plane.mean() for plane in shown], [0, 64, 128, 191, 255], atol=1)
+
+
 def test_transparency_is_reported(tmp_path: Path) -> None:
     """Dropped as the published code does, but said."""
     path = picture(tmp_path / "p.png", np.dstack([RGB, np.full((56, 84), 7, np.uint8)]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -9,7 +10,7 @@ from PIL import Image, ImageOps
 from hulumed_platform.imaging.context import Context, Stopwatch
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
-from hulumed_platform.imaging.sampling import sample_frames, sample_slices
+from hulumed_platform.imaging.sampling import evenly, sample_frames, sample_slices
 from hulumed_platform.imaging.stack import Pixels, Stack
 from hulumed_platform.imaging.types import (
     Kind,
@@ -19,9 +20,8 @@ from hulumed_platform.imaging.types import (
     PrepareOptions,
     Preprocessing,
     SourceFile,
-    Window,
 )
-from hulumed_platform.imaging.window import apply_window, robust_window
+from hulumed_platform.imaging.window import SAMPLED_PLANES, apply_window, robust_window
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF")
 ORIENTATION_TAG = 0x0112
@@ -82,7 +82,7 @@ def _still(picture: Picture, options: PrepareOptions, context: Context) -> Stack
         height_px=picture.height_px,
         width_px=picture.width_px,
         planes=(source,),
-        read=lambda stopwatch: _read_pages(picture, [0], options, context, stopwatch),
+        read=lambda stopwatch: _read([(picture, 0)], options, context, stopwatch),
         applies=_window_applies(picture),
         description=f"{picture.format} picture, {picture.width_px} x {picture.height_px} pixels",
         notes=_picture_notes(picture, options),
@@ -98,7 +98,7 @@ def _tiff_stack(picture: Picture, options: PrepareOptions, context: Context) -> 
         _still(picture, options, context),
         kind=Kind.VOLUME,
         planes=tuple(PlaneSource(picture.file.digest, None, None, page) for page in pages),
-        read=lambda stopwatch: _read_pages(picture, pages, options, context, stopwatch),
+        read=lambda stopwatch: _read([(picture, page) for page in pages], options, context, stopwatch),
         applies=_window_applies(picture) | {"num_planes"},
         description=f"TIFF stack, {picture.num_pages} pages",
         notes=(assumed, *notes, *_picture_notes(picture, options)),
@@ -112,7 +112,7 @@ def _animation(picture: Picture, options: PrepareOptions, context: Context) -> S
         _still(picture, options, context),
         kind=Kind.VIDEO,
         planes=tuple(PlaneSource(picture.file.digest, None, None, i, time_s=times_s[i]) for i in frames),
-        read=lambda stopwatch: _read_pages(picture, frames, options, context, stopwatch),
+        read=lambda stopwatch: _read([(picture, frame) for frame in frames], options, context, stopwatch),
         applies=frozenset({"num_planes", "start_s", "end_s", "fps"}),
         description=f"animated {picture.format}, {picture.num_pages} frames",
         notes=(*notes, *_picture_notes(picture, options)),
@@ -133,16 +133,11 @@ def _folder(pictures: Sequence[Picture], kind: Kind, options: PrepareOptions, co
     if any((p.height_px, p.width_px) != (first.height_px, first.width_px) for p in pictures):
         notes = (*notes, Note("resampled_to_first", "pictures of other shapes were resampled to that of the first"))
     sources = [PlaneSource(pictures[i].file.digest, None, None, i, time_s=float(i) if video else None) for i in chosen]
-
-    def read(stopwatch: Stopwatch) -> Iterator[Pixels]:
-        for i in chosen:
-            yield from _read_pages(pictures[i], [0], options, context, stopwatch)
-
     return replace(
         _still(first, options, context),
         kind=kind,
         planes=tuple(sources),
-        read=read,
+        read=lambda stopwatch: _read([(pictures[i], 0) for i in chosen], options, context, stopwatch),
         applies=frozenset({"num_planes", *(("start_s", "end_s", "fps") if video else ())}) | _window_applies(first),
         description=f"{len(pictures)} pictures as one {kind}",
         notes=(assumed, *notes, *_picture_notes(first, options)),
@@ -162,29 +157,39 @@ def _frame_times(picture: Picture, context: Context) -> list[float]:
     return times_s
 
 
-def _read_pages(
-    picture: Picture, pages: Sequence[int], options: PrepareOptions, context: Context, stopwatch: Stopwatch
+def _read(
+    pages: Sequence[tuple[Picture, int]], options: PrepareOptions, context: Context, stopwatch: Stopwatch
 ) -> Iterator[Pixels]:
-    window = options.window
-    with parsing(picture.file.label, "picture"):
-        image = Image.open(picture.file.path, formats=FORMATS)
-    with image:
-        for page in pages:
-            stopwatch.check()
-            with parsing(picture.file.label, "picture"):
-                image.seek(page)
-                context.check_plane(image.height, image.width, picture.file.label)
-                if picture.deep and window is None:
-                    window = robust_window([np.asarray(image)])
-                pixels = _to_rgb(image, window, upright=options.preprocessing is Preprocessing.HULUMED)
-            yield pixels
+    """Show pages; deep ones in one window for all, from percentiles of a sample where none is asked for."""
+    upright, window = options.preprocessing is Preprocessing.HULUMED, options.window
+    if window is None and pages[0][0].deep:
+        sampled = [pages[i] for i in evenly(len(pages), SAMPLED_PLANES)]
+        window = robust_window(np.asarray(image) for _, image in _images(sampled, context, stopwatch))
+    for picture, image in _images(pages, context, stopwatch):
+        with parsing(picture.file.label, "picture"):
+            shown = ImageOps.exif_transpose(image) if upright else image
+            if picture.deep and window is not None:
+                pixels = apply_window(np.asarray(shown), window)
+            else:
+                pixels = np.asarray(shown.convert("RGB"))
+        yield pixels
 
 
-def _to_rgb(image: Image.Image, window: Window | None, *, upright: bool) -> Pixels:
-    shown = ImageOps.exif_transpose(image) if upright else image
-    if window is not None:
-        return apply_window(np.asarray(shown), window)
-    return np.asarray(shown.convert("RGB"))
+def _images(
+    pages: Sequence[tuple[Picture, int]], context: Context, stopwatch: Stopwatch
+) -> Iterator[tuple[Picture, Image.Image]]:
+    """Decode page by page; neighbours in the same file share one pass over it."""
+    for picture, group in groupby(pages, key=lambda page: page[0]):
+        with parsing(picture.file.label, "picture"):
+            image = Image.open(picture.file.path, formats=FORMATS)
+        with image:
+            for _, page in group:
+                stopwatch.check()
+                with parsing(picture.file.label, "picture"):
+                    image.seek(page)
+                    context.check_plane(image.height, image.width, picture.file.label)
+                    image.load()
+                yield picture, image
 
 
 def _window_applies(picture: Picture) -> frozenset[str]:
@@ -194,7 +199,7 @@ def _window_applies(picture: Picture) -> frozenset[str]:
 def _picture_notes(picture: Picture, options: PrepareOptions) -> tuple[Note, ...]:
     notes = []
     if picture.deep and options.window is None:
-        text = "values between the 0.5th and the 99.5th percentile of the first plane read are shown black to white"
+        text = "values between the 0.5th and the 99.5th percentile of the item are shown black to white"
         notes.append(Note("window_percentiles", text))
     if picture.transparent:
         notes.append(Note("transparency_dropped", "the alpha channel was dropped, as the published code does"))

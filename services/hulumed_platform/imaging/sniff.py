@@ -8,6 +8,8 @@ from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.types import SourceFile
 
 HEAD_BYTES = 4096
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+"""Pictures in the same box format as MP4."""
 
 
 class Format(StrEnum):
@@ -51,7 +53,7 @@ def _of_bytes(head: bytes) -> Format | None:
         return Format.PICTURE
     if head.startswith(b"RIFF"):
         return {b"WEBP": Format.PICTURE, b"AVI ": Format.VIDEO}.get(head[8:12])
-    if head[4:8] == b"ftyp" or head.startswith(b"\x1a\x45\xdf\xa3"):
+    if (head[4:8] == b"ftyp" and head[8:12] not in HEIF_BRANDS) or head.startswith(b"\x1a\x45\xdf\xa3"):
         return Format.VIDEO
     return Format.NIFTI if _is_nifti(head) else None
 
@@ -73,15 +75,25 @@ def _gunzip(head: bytes) -> bytes:
         return b""
 
 
+ADVICE = (
+    (344, (b"ni1\0",), "is the header of a two-file NIfTI pair (.hdr, .img). Send it as one .nii file."),
+    (4, (b"ni2\0",), "is the header of a two-file NIfTI pair (.hdr, .img). Send it as one .nii file."),
+    (4, (b"ftyp",), "is a HEIC or AVIF picture. Convert it to PNG or JPEG."),
+    (0, (b"%PDF",), "is a PDF. Send its pages as pictures, or its words as text."),
+    (0, (b"PK\x03\x04",), "is a zip archive. Send the files inside it."),
+    (
+        0,
+        (b"\x02\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\0\0", b"\0\x08\0\x05", b"\0\x08\0\x08"),
+        "looks like DICOM without the Part 10 header (PS3.10 section 7.1). Export it as a DICOM file.",
+    ),
+)
+"""What to send instead, by (offset, magic bytes at it); the first that fits counts."""
+
+
 def _advice(head: bytes) -> str:
-    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
-        return "is the header of a two-file NIfTI pair (.hdr, .img). Send it as one .nii file."
-    if head.startswith(b"%PDF"):
-        return "is a PDF. Send its pages as pictures, or its words as text."
-    if head.startswith(b"PK\x03\x04"):
-        return "is a zip archive. Send the files inside it."
-    if head[:4] in (b"\x02\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\0\0", b"\0\x08\0\x05", b"\0\x08\0\x08"):
-        return "looks like DICOM without the Part 10 header (PS3.10 section 7.1). Export it as a DICOM file."
+    for offset, magics, advice in ADVICE:
+        if head[offset:].startswith(magics):
+            return advice
     if _is_text(head):
         return "is plain text. Send it as text of the message, not as an image."
     return "is none of DICOM, NIfTI, PNG, JPEG, TIFF, WebP, GIF, MP4, AVI, MKV or WebM. Convert it to one of these."
