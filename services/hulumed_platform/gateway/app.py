@@ -13,8 +13,8 @@ from hulumed_platform.gateway.dependencies import Door
 from hulumed_platform.gateway.errors import install_error_handlers
 
 _DESCRIPTION = """
-Ask a medical vision-language model about text, images, volumes, videos and stored studies, post studies by DICOMweb, and
-read reports with their provenance and evidence. Answers are drafts for a reader who is qualified to judge them.
+Ask a medical vision-language model about text, images, volumes, videos and stored studies, post studies by DICOMweb,
+and read reports with their provenance and evidence. Answers are drafts for a reader who is qualified to judge them.
 """
 
 

@@ -34,6 +34,8 @@ _PREPROCESSING: Final = {
     "upstream": media_pb2.PREPROCESSING_UPSTREAM,
 }
 
+_NO_OPTIONS: Final = schema.Options()
+
 MediaPart = (
     schema.ImageUrlPart | schema.FilePart | schema.ImagePart | schema.VolumePart | schema.VideoPart | schema.StudyPart
 )
@@ -55,19 +57,18 @@ class Attachments:
         """
         match part:
             case schema.ImageUrlPart():
-                return self._inline(part.image_url.url, schema.Options(), "image", f"{where}.image_url.url")
-            case schema.FilePart(file=file) if file.file_data is not None:
-                return self._inline(file.file_data, schema.Options(), None, f"{where}.file.file_data")
+                return self._inline(part.image_url.url, _NO_OPTIONS, "image", f"{where}.image_url.url")
             case schema.FilePart(file=file):
-                return self._uploaded([str(file.file_id)], schema.Options(), None)
+                return self._file(file, f"{where}.file")
             case schema.StudyPart(study=study):
                 return self._study(study)
-            case schema.ImagePart(image=source):
-                return self._source(source, "image", f"{where}.image")
-            case schema.VolumePart(volume=source):
-                return self._source(source, "volume", f"{where}.volume")
-            case schema.VideoPart(video=source):
-                return self._source(source, "video", f"{where}.video")
+            case schema.ImagePart(image=source) | schema.VolumePart(volume=source) | schema.VideoPart(video=source):
+                return self._source(source, part.type, f"{where}.{part.type}")
+
+    def _file(self, file: schema.FileSource, where: str) -> media_pb2.MediaRef:
+        if file.file_data is not None:
+            return self._inline(file.file_data, _NO_OPTIONS, None, f"{where}.file_data")
+        return self._uploaded([str(file.file_id)], _NO_OPTIONS, None)
 
     def _source(self, source: schema.Source, kind: str, where: str) -> media_pb2.MediaRef:
         if source.data is not None:

@@ -99,7 +99,7 @@ async def _events(
 
 
 async def _cancel_when_gone(request: Request, stream: GenerateStream) -> None:
-    while not await request.is_disconnected():
+    while not await request.is_disconnected():  # noqa: ASYNC110  the server offers nothing to wait for
         await asyncio.sleep(_GONE_POLL_S)
     stream.cancel()
 

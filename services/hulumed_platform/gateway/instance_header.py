@@ -76,7 +76,8 @@ def _pixel_data_are_whole(file: BinaryIO, size_bytes: int, syntax: UID) -> bool:
     if len(head) < 8 or struct.unpack(order + "HH", head[:4]) != (_PIXEL_DATA.group, _PIXEL_DATA.element):
         return True
     # PS3.5, section 7.1: implicit VR has the length at once, explicit OB and OW have two reserved bytes before it.
-    length_bytes = head[4:] if syntax.is_implicit_VR else file.read(4)
+    # Looked at, not taken from the transfer syntax: devices send one and claim the other.
+    length_bytes = file.read(4) if head[4:6] in (b"OB", b"OW", b"UN") else head[4:]
     if len(length_bytes) < 4:
         return False
     (length,) = struct.unpack(order + "I", length_bytes)

@@ -1,7 +1,7 @@
 """A streaming parser of multipart bodies (RFC 2046, section 5.1): bytes in as they come, parts out as they end.
 
-It holds no more than the headers of a part and a boundary's length of data, whatever the size of the parts, and does not
-care where the network cut the stream.
+It holds no more than the headers of a part and a boundary's length of data, whatever the size of the parts, and does
+not care where the network cut the stream.
 """
 
 import re
