@@ -60,6 +60,22 @@ def test_planes_run_the_same_way_however_they_were_acquired(
     assert greys(preparation)[0] == first
 
 
+@pytest.mark.parametrize(
+    "orientation", [[1, 0, 0, 0, 1, 0], [1, 0, 0, 0, -1, 0], [-1, 0, 0, 0, 1, 0], [-1, 0, 0, 0, -1, 0]]
+)
+def test_front_is_up_and_right_is_left_however_it_is_stored(tmp_path: Path, orientation: list[int]) -> None:
+    """Planes carry no letters that would tell the model what is mirrored."""
+    usual = np.full((56, 56), 1024, np.int16)
+    usual[:28, :28] += 200
+    stored = usual[:: orientation[4], :: orientation[0]]
+    path = write(tmp_path / "i.dcm", ct_slice(np.ascontiguousarray(stored), ImageOrientationPatient=orientation))
+    preparation = prepared(media(path, window=WHOLE), scratch=tmp_path)
+    (shown,) = pictures(preparation)
+    assert shown[5, 5, 0] == 200
+    assert shown[5, -5, 0] == shown[-5, 5, 0] == 0
+    assert ("turned_to_usual_display" in codes(preparation)) == (orientation != [1, 0, 0, 0, 1, 0])
+
+
 def test_missing_slices_are_told(tmp_path: Path) -> None:
     """A hole in the series is not closed silently."""
     preparation = prepared(media(ct_series(tmp_path, [0, 5, 10, 20, 25])), scratch=tmp_path)

@@ -19,6 +19,10 @@ SAME_ORIENTATION = np.cos(np.deg2rad(5.0))
 """Slices of one stack may drift by a few degrees."""
 OBLIQUE = np.cos(np.deg2rad(20.0))
 SAME_POSITION_MM = 1e-3
+USUAL = (1.0, 1.0, -1.0)
+"""Usual display: columns run to the patient's left or back, rows downwards run to the back or the feet."""
+ALONG = 0.8
+"""Cosine from which a side of a slice runs along one patient axis; sides between two axes are left as stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +71,21 @@ def describe(orientation: Vector | None) -> str:
         return "orientation unknown"
     oblique = "oblique " if np.abs(direction).max() < OBLIQUE else ""
     return f"{oblique}{axis}, {ORDERS[axis]}"
+
+
+def flips(orientation: Vector | None) -> tuple[int, int]:
+    """Steps, 1 or -1, through rows and columns that turn a stored slice to the usual display.
+
+    Nothing on a plane tells the model which side is which, so that all are shown alike: front or head up, right on the
+    left. Only mirroring is undone; a slice whose rows and columns are swapped stays so.
+    """
+    if orientation is None:
+        return 1, 1
+    steps = []
+    for side in (orientation[3:], orientation[:3]):
+        world = int(np.argmax(np.abs(side)))
+        steps.append(-1 if side[world] * USUAL[world] < -ALONG else 1)
+    return steps[0], steps[1]
 
 
 def same_orientation(a: Vector | None, b: Vector | None) -> bool:

@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from hulumed_platform.imaging.context import Stopwatch
-from hulumed_platform.imaging.dicom.geometry import Slice
+from hulumed_platform.imaging.dicom.geometry import Slice, flips
 from hulumed_platform.imaging.dicom.grey import Grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.dicom.isolated import IsolatedDecoder
@@ -73,10 +73,11 @@ def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey, stop
     window = grey.window
     if window is None and not grey.lut and not is_color(slices[0].header):
         window = _percentile_window([slices[i] for i in evenly(len(slices), SAMPLED_PLANES)], stopwatch)
+    row_step, column_step = flips(slices[0].info.orientation)
     for frame in _decode([slices[i] for i in chosen], stopwatch):
         with parsing(frame.slice.header.file.label, "DICOM image"):
             pixels = _show(frame, window, grey)
-        yield pixels
+        yield np.ascontiguousarray(pixels[::row_step, ::column_step])
 
 
 def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:

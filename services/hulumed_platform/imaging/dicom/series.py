@@ -11,6 +11,7 @@ from hulumed_platform.imaging.dicom.geometry import (
     SAME_POSITION_MM,
     Slice,
     describe,
+    flips,
     positions_mm,
     same_orientation,
     spacing_notes,
@@ -219,6 +220,9 @@ def _build(
 
 def _header_notes(slices: Sequence[Slice]) -> tuple[Note, ...]:
     notes = []
+    if flips(slices[0].info.orientation) != (1, 1):
+        text = "planes are stored mirrored and were turned to the usual display: front or head up, right on the left"
+        notes.append(Note("turned_to_usual_display", text))
     if any(one.header.overlay for one in slices):
         notes.append(Note("overlay_ignored", "overlay graphics are not drawn"))
     if any(one.header.burned_in for one in slices):
