@@ -1,8 +1,10 @@
 """Videos: containers, times, ranges, and cine loops of DICOM."""
 
 import wave
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from pydicom import Dataset
@@ -45,6 +47,21 @@ def test_num_planes_spreads_over_the_range(tmp_path: Path) -> None:
     """Without fps the planes spread over all frames of the range."""
     path = video(tmp_path / "v.mp4")
     assert frame_numbers(prepared(media(path, num_planes=3), scratch=tmp_path)) == [0, 25, 49]
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
+    """Capture cards write 4:3 pictures with other pixels: a circle must stay round."""
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=1)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 224, 224, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((224, 224, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    preparation = prepared(media(path), scratch=tmp_path)
+    assert (preparation.items[0].height, preparation.items[0].width) == (16, 32)
+    assert "resampled_square" in codes(preparation)
 
 
 def test_a_range_after_the_end_is_an_error(tmp_path: Path) -> None:

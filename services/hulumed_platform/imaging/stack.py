@@ -47,7 +47,7 @@ def square_pixels(
     """Shape that a plane has once its pixels are square; the finer of the two spacings is kept.
 
     Args:
-        row_spacing_mm: distance between the centres of neighbouring rows.
+        row_spacing_mm: distance between the centres of neighbouring rows; only the ratio counts.
         column_spacing_mm: distance between the centres of neighbouring columns.
 
     Returns:
@@ -65,6 +65,6 @@ def square_pixels(
         return height_px, width_px, (note,)
     note = Note(
         "resampled_square",
-        f"pixels of {row_spacing_mm:g} x {column_spacing_mm:g} mm (row x column spacing) were resampled to square ones",
+        f"pixels of {row_spacing_mm:g} : {column_spacing_mm:g} (height : width) were resampled to square ones",
     )
     return height_px * row_spacing_mm / finer, width_px * column_spacing_mm / finer, (note,)

@@ -135,7 +135,7 @@ class PlaneSource:
     """0-based index of the slice or frame in its source, in the order of the source's planes."""
     time_s: float | None = None
     position_mm: float | None = None
-    """Position along the slice normal (DICOM) or along the world axis that the slices follow (NIfTI)."""
+    """Position along the slice normal, in patient coordinates (DICOM), or distance from the first slice (NIfTI)."""
 
 
 @dataclass(frozen=True, slots=True)

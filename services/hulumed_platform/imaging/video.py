@@ -11,7 +11,7 @@ from hulumed_platform.imaging.context import Context, Stopwatch
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import sample_frames
-from hulumed_platform.imaging.stack import Pixels, Stack
+from hulumed_platform.imaging.stack import Pixels, Stack, square_pixels
 from hulumed_platform.imaging.types import Kind, Note, PlaneSource, PrepareOptions, SourceFile
 
 OPTIONS = frozenset({"num_planes", "start_s", "end_s", "fps"})
@@ -28,6 +28,8 @@ class Film:
     codec: str
     height_px: int
     width_px: int
+    pixel_width: float
+    """Width of a pixel over its height (sample aspect ratio)."""
     times_s: tuple[float, ...]
     first_s: float
     timed: bool
@@ -42,16 +44,17 @@ def open_video(file: SourceFile, options: PrepareOptions, context: Context) -> S
     """
     film = inspect(file.path, file.label, context)
     chosen, notes = sample_frames(film.times_s, options, context.limits)
+    height_px, width_px, resampled = square_pixels(film.height_px, film.width_px, 1.0, film.pixel_width)
     sources = [PlaneSource(file.digest, None, None, i, time_s=film.times_s[i]) for i in chosen]
     return Stack(
         kind=Kind.VIDEO,
-        height_px=film.height_px,
-        width_px=film.width_px,
+        height_px=height_px,
+        width_px=width_px,
         planes=tuple(sources),
         read=lambda stopwatch: read_frames(film, chosen, context, stopwatch),
         applies=OPTIONS,
         description=f"{film.codec} video, {film.times_s[-1]:.1f} seconds, {len(film.times_s)} frames",
-        notes=(*notes, *timing_notes(film)),
+        notes=(*notes, *timing_notes(film), *resampled),
     )
 
 
@@ -79,7 +82,7 @@ def inspect(path: Path, label: str, context: Context, *, frame_time_s: float | N
             context.stopwatch.check()
             if packet.size and not packet.is_discard:
                 stamps.append(packet.pts)
-        base = float(stream.time_base or 0)
+        base, pixel_width = float(stream.time_base or 0), float(stream.sample_aspect_ratio or 1)
     context.check_plane(height_px, width_px, label)
     if not stamps:
         raise ImagingError(f"{label} has no frames. Send it again, whole.")
@@ -87,10 +90,10 @@ def inspect(path: Path, label: str, context: Context, *, frame_time_s: float | N
     if frame_time_s is not None or len(set(known)) < len(stamps) or not base:
         step_s = frame_time_s or 1 / rate
         times_s = tuple(i * step_s for i in range(len(stamps)))
-        return Film(path, label, codec, height_px, width_px, times_s, 0.0, timed=False)
+        return Film(path, label, codec, height_px, width_px, pixel_width, times_s, 0.0, timed=False)
     first_s = min(known) * base
     times_s = tuple(sorted(stamp * base - first_s for stamp in known))
-    return Film(path, label, codec, height_px, width_px, times_s, first_s, timed=True)
+    return Film(path, label, codec, height_px, width_px, pixel_width, times_s, first_s, timed=True)
 
 
 def read_frames(film: Film, chosen: Sequence[int], context: Context, stopwatch: Stopwatch) -> Iterator[Pixels]:

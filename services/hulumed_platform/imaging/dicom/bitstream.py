@@ -12,7 +12,7 @@ from hulumed_platform.imaging.dicom.classify import MODALITIES
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import sample_frames
-from hulumed_platform.imaging.stack import Stack
+from hulumed_platform.imaging.stack import Stack, square_pixels
 from hulumed_platform.imaging.types import Kind, PlaneSource, PrepareOptions
 from hulumed_platform.imaging.video import OPTIONS, inspect, read_frames, timing_notes
 
@@ -40,19 +40,20 @@ def open_bitstream(header: Header, options: PrepareOptions, context: Context) ->
     step_s = times_s[1] if times_s is not None and len(times_s) > 1 else None
     film = inspect(path, label, context, frame_time_s=step_s)
     chosen, notes = sample_frames(film.times_s, options, context.limits)
+    height_px, width_px, resampled = square_pixels(film.height_px, film.width_px, 1.0, film.pixel_width)
     uid = header.sop_instance_uid or None
     name = header.modality if header.modality in MODALITIES else None
     return Stack(
         kind=Kind.VIDEO,
-        height_px=film.height_px,
-        width_px=film.width_px,
+        height_px=height_px,
+        width_px=width_px,
         planes=tuple(PlaneSource(header.file.digest, uid, i + 1, i, time_s=film.times_s[i]) for i in chosen),
         read=lambda stopwatch: read_frames(film, chosen, context, stopwatch),
         applies=OPTIONS,
         description=f"{name or 'DICOM'} {film.codec} video, {len(film.times_s)} frames",
         modality=name,
         series_instance_uid=header.series_instance_uid or None,
-        notes=(*notes, *(() if step_s else timing_notes(film))),
+        notes=(*notes, *(() if step_s else timing_notes(film)), *resampled),
     )
 
 
