@@ -3,6 +3,8 @@ pytest_plugins = [
     "tests.support.processes",
     "tests.support.chain",
     "tests.support.checkpoint",
+    "tests.support.decoder",
     "tests.support.postgres",
+    "tests.support.redis",
     "tests.support.s3",
 ]

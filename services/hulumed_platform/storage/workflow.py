@@ -47,8 +47,10 @@ class Workflow:
 
     def counts(self) -> dict[StudyState, int]:
         """Count the studies in each state."""
-        counted = self._session.execute(select(Study.state, func.count()).group_by(Study.state)).tuples()
-        return dict.fromkeys(StudyState, 0) | dict(counted.all())
+        counts = dict.fromkeys(StudyState, 0)
+        for state, count in self._session.execute(select(Study.state, func.count()).group_by(Study.state)):
+            counts[state] = count
+        return counts
 
     def mark_queued(self, study_id: str, now: datetime, *, pickup_s: float) -> bool:
         """Move a due study to queued; False when it is not due (any more). Send its id after the commit."""

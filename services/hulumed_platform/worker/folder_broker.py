@@ -19,6 +19,8 @@ from kombu.transport import filesystem
 
 log = logging.getLogger(__name__)
 
+_POLLING_INTERVAL_S = 0.2
+
 TRANSPORT = f"{__name__}:FolderTransport"
 """What Celery calls the transport."""
 
@@ -30,7 +32,8 @@ def transport_options(folder: Path) -> dict[str, Any]:
         OSError: The folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return {"data_folder_in": str(folder), "data_folder_out": str(folder), "polling_interval": 0.2}
+    folders = dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), str(folder))
+    return {**folders, "polling_interval": _POLLING_INTERVAL_S}
 
 
 class FolderChannel(filesystem.Channel):
