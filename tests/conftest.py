@@ -1,5 +1,6 @@
 pytest_plugins = [
     "tests.support.collector",
+    "tests.support.platform",
     "tests.support.processes",
     "tests.support.chain",
     "tests.support.checkpoint",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hulumed_platform.cli.gateway import Gateway
     from hulumed_platform.cli.samples import Sample
 
+_SETTINGS = {"max_new_tokens": "96"}
+"""Untrained weights seldom find an end."""
 _MAX_PLANES_SHOWN = 24
 _PICTURED = 2
 _ASKED = 1
@@ -35,7 +37,7 @@ def demo(
 
     data = data.absolute()
     console.rule("Starting the platform")
-    with platform(data, list(ROOMS), http_port=0) as supervisor:
+    with platform(data, list(ROOMS), http_port=0, settings=_SETTINGS) as supervisor:
         wait_until_ready(supervisor, PlatformView(supervisor))
         with Gateway(f"http://{supervisor.rooms[-1].plan.address}") as gateway:
             _tour(gateway, studies(data / "brain"), data, supervisor.tick)

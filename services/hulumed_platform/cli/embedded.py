@@ -58,7 +58,13 @@ def chosen_rooms(only: str) -> list[str]:
 
 
 def prepare(
-    data: Path, rooms: Sequence[str], *, http_port: int, checkpoint: Path | None, running: Mapping[str, RunningRoom]
+    data: Path,
+    rooms: Sequence[str],
+    *,
+    http_port: int,
+    checkpoint: Path | None,
+    running: Mapping[str, RunningRoom],
+    settings: Mapping[str, str],
 ) -> list[RoomPlan]:
     """Make what the rooms need in the data folder, and plan them.
 
@@ -68,12 +74,13 @@ def prepare(
         http_port: the gateway's; 0 = any free one.
         checkpoint: what to serve; None = an untrained checkpoint, made where there is none yet.
         running: rooms that another supervisor runs on the folder.
+        settings: more settings by field name, for every room that has the field.
 
     Raises:
         CliError: The port is taken, or a room to start asks one that neither starts nor runs.
     """
     ports = _ports(rooms, http_port)
-    shared = _shared_settings(data, checkpoint or _untrained(data, rooms))
+    shared = {**_shared_settings(data, checkpoint or _untrained(data, rooms)), **settings}
     shared |= {f"{room}_address": state.address for room, state in running.items()}
     shared |= {f"{room}_address": _address(room, port) for room, port in ports.items()}
     _migrate(shared["database_url"])

@@ -1,9 +1,10 @@
 """The embedded platform as a block: its rooms start with it and are gone after it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from hulumed_platform.cli import embedded
 from hulumed_platform.cli.signals import interruptible
@@ -16,9 +17,21 @@ TICK_S = 0.2
 
 @contextmanager
 def platform(
-    data: Path, rooms: Sequence[str], *, http_port: int, checkpoint: Path | None = None
+    data: Path,
+    rooms: Sequence[str],
+    *,
+    http_port: int,
+    checkpoint: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Supervisor]:
     """Start rooms on a data folder, and stop them when the block ends, however it ends.
+
+    Args:
+        data: absolute path of the data folder.
+        rooms: names of the rooms.
+        http_port: the gateway's; 0 = any free one.
+        checkpoint: what to serve; None = an untrained one.
+        settings: more settings by field name, for every room that has the field.
 
     Raises:
         CliError: The rooms run already, a port is taken, or a room cannot start.
@@ -26,7 +39,10 @@ def platform(
     """
     run_folder = RunFolder(data)
     with interruptible(), run_folder.claimed(rooms):
-        plan = embedded.prepare(data, rooms, http_port=http_port, checkpoint=checkpoint, running=run_folder.rooms())
+        running = run_folder.rooms()
+        plan = embedded.prepare(
+            data, rooms, http_port=http_port, checkpoint=checkpoint, running=running, settings=settings
+        )
         supervisor = Supervisor(plan, data)
         try:
             supervisor.start()
