@@ -70,7 +70,8 @@ class Volume:
         """Plane `index` of `layout` in units of the modality: [H, W], or [H, W, 3] uint8 for colour."""
         axis, flipped = layout.slices
         stored = self.array.shape[axis] - 1 - index if flipped else index
-        plane: Values = np.take(self.array, stored, axis=axis)
+        # A view first: np.take would copy the whole file, stored column by column, for every plane.
+        plane: Values = np.ascontiguousarray(np.moveaxis(self.array, axis, 0)[stored])
         if layout.rows[0] > layout.columns[0]:
             plane = plane.swapaxes(0, 1)
         plane = plane[:: -1 if layout.rows[1] else 1, :: -1 if layout.columns[1] else 1]

@@ -22,12 +22,15 @@ from hulumed_platform.rpc.v1 import (
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """Above the largest chunk and above the evidence of a study of some thousand planes."""
 
+KEEPALIVE_MS = 30_000
+"""How often a client with a running call makes sure that the server is still there."""
+
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A headless Service has one address a pod: the client spreads its calls over them.
     ("grpc.lb_policy_name", "round_robin"),
-    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.http2.max_pings_without_data", 0),
     # What a slow reader lets come ahead is fixed; left to itself gRPC grows it to many megabytes a stream.
     ("grpc.http2.bdp_probe", 0),

@@ -17,7 +17,7 @@ from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.core.settings import GrpcRoomSettings
 from hulumed_platform.core.telemetry import flush_traces
 from hulumed_platform.core.version import PLATFORM_VERSION
-from hulumed_platform.rpc.clients import MAX_MESSAGE_BYTES
+from hulumed_platform.rpc.clients import KEEPALIVE_MS, MAX_MESSAGE_BYTES
 from hulumed_platform.rpc.interceptors import Admission, RoomInterceptor
 from hulumed_platform.rpc.v1 import room_pb2, room_pb2_grpc
 
@@ -81,6 +81,10 @@ class RoomServer:
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
+                # By default a server hangs up on a client that asks whether it lives during a call without data, which
+                # every long prefill is.
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+                ("grpc.keepalive_permit_without_calls", 1),
             ),
         )
         self._services = [reflection.SERVICE_NAME, health.SERVICE_NAME]
