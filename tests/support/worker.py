@@ -74,7 +74,9 @@ class WorkerPlace:
         settings = self.settings(**changes)
         log = self.folder / f"worker-{settings.port}.log"
         environment = {**os.environ, **settings.as_environment()}
-        command = [sys.executable, "-W", "error", "-m", "hulumed_platform.worker"]
+        # Celery announces a change of its next major version whenever a broker goes away
+        warnings = ["-W", "error", "-W", "ignore::PendingDeprecationWarning"]
+        command = [sys.executable, *warnings, "-m", "hulumed_platform.worker"]
         with running(command, log=log, environment=environment) as process:
             worker = WorkerProcess(process, settings.port, log)
             if until_ready:

@@ -37,6 +37,7 @@ def open_broker(settings: WorkerSettings) -> Celery:
         worker_pool="threads",
         worker_concurrency=settings.concurrency,
         worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # SQL knows whose the study is, broker or not
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
     )
@@ -51,7 +52,7 @@ def _queue() -> Queue:
 def _broker(settings: WorkerSettings) -> dict[str, Any]:
     if settings.broker_url.startswith("filesystem://"):
         return {
-            "broker_url": "filesystem://",
+            "broker_url": "filesystem://localhost",
             "broker_transport": folder_broker.TRANSPORT,
             "broker_transport_options": _folder_options(Path(settings.broker_url.removeprefix("filesystem://"))),
         }

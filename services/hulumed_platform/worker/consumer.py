@@ -1,12 +1,16 @@
 """Celery's worker inside our process: takes messages until it is told to stop."""
 
+import logging
 import os
 import threading
 
 from celery import Celery
 from celery.worker import state
 
+from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+
+log = logging.getLogger(__name__)
 
 
 class Consumer:
@@ -17,8 +21,9 @@ class Consumer:
 
     def __init__(self, app: Celery) -> None:
         self._ready = threading.Event()
+        app.set_default()  # the pool's threads look the application up there
         self._worker = app.WorkController(
-            ready_callback=lambda _: self._ready.set(),
+            ready_callback=self._on_ready,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
@@ -37,6 +42,11 @@ class Consumer:
     def stop(self) -> None:
         """Take no more messages. May be called from a signal handler."""
         state.should_stop = os.EX_OK
+
+    def _on_ready(self, _consumer: object) -> None:
+        self._ready.set()
+        metrics.READY.set(1)
+        log.info("ready")
 
     def check(self) -> None:
         """Raise UNAVAILABLE until messages are taken."""

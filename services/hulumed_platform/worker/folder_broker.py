@@ -70,3 +70,8 @@ class FolderTransport(filesystem.Transport):
     """kombu's transport with our channel."""
 
     Channel = FolderChannel
+
+    def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
+        """Wait for messages, not longer than one look takes: between two calls Celery notices that it is to stop."""
+        shortest_s = _POLLING_INTERVAL_S if timeout is None else min(timeout, _POLLING_INTERVAL_S)
+        super().drain_events(connection, timeout=shortest_s)  # type: ignore[no-untyped-call]
