@@ -35,8 +35,8 @@ def test_without_a_platform_a_command_says_how_to_start_one(command: str, tmp_pa
     """The most common mistake of all has an answer, not a traceback."""
     file = tmp_path / "file.dcm"
     file.write_bytes(bytes(128) + b"DICM")
-    arguments = {"status": [], "post": [file], "ask": ["Why?"]}[command]
-    code, out, err = _run(command, *arguments, "--data", tmp_path)
+    arguments: dict[str, list[str | Path]] = {"status": [], "post": [file], "ask": ["Why?"]}
+    code, out, err = _run(command, *arguments[command], "--data", tmp_path)
     assert code == 1
     assert "runs on" in out + err or "no DICOM file" in err
     assert "Traceback" not in out + err

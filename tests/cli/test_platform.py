@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from hulumed_platform.cli.samples import write_brain
 from tests.support.platform import Platform, hulumed, start, stop, wait_until_ready
 
 pytestmark = pytest.mark.slow
@@ -76,15 +77,15 @@ def test_questions_about_files_of_every_kind(platform: Platform, tmp_path: Path)
     """An image, a NIfTI volume and a folder of DICOM files in one question are three items, in order of kind."""
     Image.new("RGB", (80, 60), (200, 100, 50)).save(tmp_path / "skin.png")
     voxels = np.random.default_rng(0).integers(0, 255, (40, 50, 8), dtype=np.uint8)
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "volume.nii.gz")
-    (tmp_path / "series").mkdir()
-    (tmp_path / "series" / "1.dcm").write_bytes(_CT.read_bytes())
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "volume.nii.gz")  # type: ignore[no-untyped-call]
+    for superfluous in write_brain(tmp_path / "series")[5:]:
+        superfluous.unlink()
     files = ("--image", tmp_path / "skin.png", "--volume", tmp_path / "volume.nii.gz", "--volume", tmp_path / "series")
 
     items = _ask(platform, *files)["provenance"]["items"]
 
-    assert len(items) == 3
-    assert len(items[1]["planes"]) == 8
+    assert [item["kind"] for item in items] == ["image", "volume", "volume"]
+    assert [len(item["planes"]) for item in items] == [1, 8, 5]
 
 
 def test_an_answer_is_streamed_with_its_label(platform: Platform) -> None:

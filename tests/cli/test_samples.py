@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -27,7 +28,7 @@ def test_the_brain_lies_in_the_patients_axes(brain: list[pydicom.Dataset]) -> No
 
     The same points in the patient, in millimetres, have the same value in both.
     """
-    template = nibabel.load(find_template())
+    template: Any = nibabel.load(find_template())
     values, to_voxel = np.asarray(template.dataobj), np.linalg.inv(template.affine)
     for k, row, column in ((60, 50, 40), (90, 120, 150), (120, 200, 70), (72, 98, 98)):
         left, posterior, superior = (float(v) for v in brain[k].ImagePositionPatient)

@@ -1,6 +1,5 @@
 """The whole embedded platform, once for the test session: real rooms, real gRPC, started by the real command."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,9 +8,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from hulumed_platform.cli.embedded import probe
+from hulumed_platform.cli.state import RunFolder, RunningRoom
 
 _START_TIMEOUT_S = 240
 _STOP_TIMEOUT_S = 90
@@ -37,9 +38,17 @@ def hulumed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=250)
 
 
-def environment(**changes: str) -> dict[str, str]:
-    """The environment of a command: a wide terminal, and studies that are complete after a moment."""
-    return {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1", **changes}
+def environment() -> dict[str, str]:
+    """The environment of a command: a wide terminal, short answers, and studies that are complete after a moment."""
+    return {
+        "COLUMNS": "200",
+        "HULUMED_GATEWAY_MAX_NEW_TOKENS": "16",
+        "HULUMED_WORKER_MAX_NEW_TOKENS": "16",
+        "HULUMED_WORKER_QUIET_S": "0.5",
+        "HULUMED_WORKER_SWEEP_INTERVAL_S": "0.5",
+        "OMP_NUM_THREADS": "1",
+        **os.environ,
+    }
 
 
 def start(data: Path, *options: str, log: Path) -> subprocess.Popen[bytes]:
@@ -57,7 +66,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], data: Path, log: Path, ro
             stop(process)
             pytest.fail(f"the platform did not start: {log.read_text()[-4000:]}")
         time.sleep(0.5)
-    return {state["room"]: state["address"] for state in states}
+    return {state.room: state.address for state in states}
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGINT) -> int:
@@ -83,7 +92,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         stop(process)
 
 
-def _ready(data: Path, rooms: int) -> Sequence[dict[str, Any]]:
+def _ready(data: Path, rooms: int) -> Sequence[RunningRoom]:
     """The rooms, once all are ready; before that, none."""
-    told = json.loads(hulumed("status", "--json", "--data", data).stdout)
-    return told["rooms"] if told["ready"] and len(told["rooms"]) == rooms else ()
+    running = list(RunFolder(data).rooms().values())
+    return running if len(running) == rooms and all(probe(room.room, room.address)() for room in running) else ()
