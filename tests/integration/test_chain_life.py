@@ -156,6 +156,19 @@ def test_chain_that_is_told_to_stop_ends_a_study_in_the_middle(checkpoint_dir: P
         assert not list((tmp_path / "scratch").iterdir())
 
 
+def test_room_that_is_killed_fails_its_requests_at_once(checkpoint_dir: Path, tmp_path: Path) -> None:
+    """A stream that ends in the middle is an error that may be tried again, never a shorter study or a wait."""
+    with chain_of_processes(checkpoint_dir, tmp_path) as chain:
+        asked = question(medium(chain.store(_volume(tmp_path)), num_planes=120), "What is this?")
+        stream = chain.decoder.generate(asked, timeout_s=60)
+        next(iter(stream))
+        chain.processes["encoder"].kill()
+        with pytest.raises(PlatformError, match="encoder room cannot be reached") as caught:
+            list(stream)
+        assert caught.value.retryable
+        assert hear(chain.decoder.generate(question("Text needs no encoder."), timeout_s=20)).text
+
+
 def _picture(folder: Path) -> Path:
     return samples.picture(folder / "picture.png", np.zeros((56, 56, 3), np.uint8))
 
