@@ -10,7 +10,6 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
 from prometheus_client import REGISTRY
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError

@@ -7,7 +7,7 @@ def choose_device(name: str) -> torch.device:
     """The device of a setting; `auto` is the first CUDA device where there is one, else the CPU.
 
     Raises:
-        RuntimeError: the device is not there.
+        RuntimeError, AssertionError: the device is not there; the latter by a torch built without CUDA.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

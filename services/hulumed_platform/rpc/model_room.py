@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hulumed_platform.core.settings import ModelRoomSettings
+from hulumed_platform.core.settings import ModelRoomSettings, SettingsError
 from hulumed_platform.core.version import PLATFORM_VERSION
 from hulumed_platform.model.checkpoint import Checkpoint
 from hulumed_platform.model.device import choose_device, choose_dtype
@@ -20,10 +20,17 @@ class ModelPlace:
 
     @classmethod
     def of(cls, settings: ModelRoomSettings) -> "ModelPlace":
-        """The place that the settings name; sets the number of threads of this process on the way."""
+        """The place that the settings name; sets the number of threads of this process on the way.
+
+        Raises:
+            SettingsError: The device is not there.
+        """
         if settings.num_threads:
             torch.set_num_threads(settings.num_threads)
-        device = choose_device(settings.device)
+        try:
+            device = choose_device(settings.device)
+        except (AssertionError, RuntimeError) as error:  # torch without CUDA asserts
+            raise SettingsError(f"device {settings.device}: {error}") from error
         return cls(device, choose_dtype(settings.dtype, device))
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import GrpcRoomSettings, SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry
 from hulumed_platform.model.errors import CheckpointError
@@ -29,7 +30,8 @@ def run_room(
 ) -> None:
     """The `main` of a room: serve until SIGTERM.
 
-    Exits with 2 where the settings are wrong, with 1 where the checkpoint is, and says why on standard error.
+    Exits with 2 where the settings are wrong, with 1 where the checkpoint is or a store cannot be used, and says why on
+    standard error.
     """
     try:
         settings = settings_class.from_environment()
@@ -38,7 +40,7 @@ def run_room(
             room.server.run(room.load)
     except SettingsError as error:
         _leave(name, error, 2)
-    except CheckpointError as error:
+    except (CheckpointError, PlatformError) as error:
         _leave(name, error, 1)
 
 
