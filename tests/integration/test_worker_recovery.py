@@ -1,6 +1,7 @@
 """Whatever dies in the middle of a study, the study ends with exactly one report."""
 
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,13 +53,22 @@ def kill(worker: WorkerProcess) -> None:
     worker.process.wait(STOP_S)
 
 
+def metrics_of(port: int) -> str:
+    """What the worker measured, as Prometheus reads it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        return str(response.read(), "utf-8")
+
+
 def test_studies_are_reported(place: WorkerPlace, desk: StudyDesk, scripted_decoder: ScriptedDecoder) -> None:
     """Studies posted before and after the start get one report each, and the worker stops cleanly and at once."""
     early = desk.post(1, 2)
-    with place.running_worker() as worker:
+    (metrics_port,) = free_ports(1)
+    with place.running_worker(metrics_port=metrics_port) as worker:
         desk.wait_for(early, StudyState.REPORTED)
         late = desk.post(1, study="1.2.3")
         desk.wait_for(late, StudyState.REPORTED)
+        for line in ('hulumed_study_tasks_total{outcome="reported"} 2.0', 'hulumed_studies{state="reported"} 2.0'):
+            wait_until(lambda line=line: line in metrics_of(metrics_port), f"{line} is measured")  # type: ignore[misc]
         assert stop(worker) == 0
     assert len(desk.reports(early)) == len(desk.reports(late)) == 1
     assert len(scripted_decoder.asked) == 2
@@ -117,14 +127,33 @@ def test_a_stopping_worker_lets_a_study_end(
     assert desk.state(other_id) is StudyState.RECEIVING
 
 
-def test_two_workers_share_studies(place: WorkerPlace, desk: StudyDesk, scripted_decoder: ScriptedDecoder) -> None:
+def test_two_workers_share_studies(
+    tmp_path: Path, redis_url: str, desk: StudyDesk, scripted_decoder: ScriptedDecoder
+) -> None:
     """Both sweep and both listen; every study is asked about once."""
+    place = WorkerPlace(tmp_path, redis_url, scripted_decoder.address)
     studies = [desk.post(1, study=f"1.2.{number}") for number in range(12)]
     with place.running_worker(until_ready=False), place.running_worker(until_ready=False):
         for study_id in studies:
             desk.wait_for(study_id, StudyState.REPORTED)
     assert [len(desk.reports(study_id)) for study_id in studies] == [1] * 12
     assert len(scripted_decoder.asked) == 12
+
+
+def test_a_late_instance_leads_to_one_report_of_all(
+    folder_place: WorkerPlace, desk: StudyDesk, scripted_decoder: ScriptedDecoder
+) -> None:
+    """An instance comes while the decoder answers: that answer is cancelled, and the report tells of both instances."""
+    holds = Holds()
+    scripted_decoder.script.append(holds)
+    study_id = desk.post(1)
+    with folder_place.running_worker():
+        assert holds.reached.wait(20)
+        desk.post(2)
+        assert holds.left.wait(20)
+        desk.wait_for(study_id, StudyState.REPORTED)
+    assert [report.revision for report in desk.reports(study_id)] == [2]
+    assert [len(request.media[0].objects) for request in scripted_decoder.asked] == [1, 2]
 
 
 def test_a_decoder_that_comes_back_is_asked_again(tmp_path: Path, desk: StudyDesk) -> None:

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.worker.health import serve_probes
 from hulumed_platform.worker.periodic import Periodic
 from tests.support.study_desk import wait_until
@@ -55,6 +56,16 @@ def test_probes_say_what_is_away() -> None:
         away.clear()
         assert probe(port, "/readyz") == (200, {"ready": True, "faults": {}})
         assert probe(port, "/other")[0] == 404
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """The setting to change stands in the message."""
+    with (
+        serve_probes("127.0.0.1", 0, {}) as port,
+        pytest.raises(SettingsError, match=f"port: cannot listen on 127.0.0.1:{port}"),
+        serve_probes("127.0.0.1", port, {}),
+    ):
+        pass
 
 
 def probe(port: int, path: str) -> tuple[int, object]:

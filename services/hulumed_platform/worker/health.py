@@ -8,6 +8,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from hulumed_platform.core.errors import PlatformError
+from hulumed_platform.core.settings import SettingsError
 
 Check = Callable[[], None]
 """Raises `PlatformError` while something that the room needs is away."""
@@ -20,9 +21,9 @@ def serve_probes(host: str, port: int, checks: Mapping[str, Check]) -> Iterator[
     `/readyz` answers 200 when every check passes, else 503 with the checks that do not and why.
 
     Raises:
-        OSError: The port is taken.
+        SettingsError: Nobody can listen there.
     """
-    with ThreadingHTTPServer((host, port), _handler(checks)) as server:
+    with _listening(host, port, checks) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="probes", daemon=True)
         thread.start()
@@ -31,6 +32,13 @@ def serve_probes(host: str, port: int, checks: Mapping[str, Check]) -> Iterator[
         finally:
             server.shutdown()
             thread.join()
+
+
+def _listening(host: str, port: int, checks: Mapping[str, Check]) -> ThreadingHTTPServer:
+    try:
+        return ThreadingHTTPServer((host, port), _handler(checks))
+    except OSError as error:
+        raise SettingsError(f"host, port: cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def _handler(checks: Mapping[str, Check]) -> type[BaseHTTPRequestHandler]:

@@ -14,6 +14,8 @@ from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
 from hulumed_platform.rpc.clients import DecoderClient, open_channel
+from hulumed_platform.storage.database import Database
+from hulumed_platform.storage.objects import ObjectStore
 from hulumed_platform.storage.settings import open_database, open_objects
 from hulumed_platform.worker import tasks
 from hulumed_platform.worker.broker import open_broker
@@ -54,16 +56,7 @@ def run(settings: WorkerSettings) -> None:
         database = stack.enter_context(closing(open_database(settings)))
         database.require_current_schema()
         decoder = DecoderClient(stack.enter_context(open_channel(settings.decoder_address)))
-        reporter = Reporter(
-            database,
-            objects,
-            decoder,
-            ReportPrompt(settings.report_system_prompt, settings.report_prompt, settings.max_new_tokens),
-            plan_timeout_s=settings.plan_timeout_s,
-            report_timeout_s=settings.report_timeout_s,
-        )
-        retry = RetryRule(settings.max_attempts, settings.retry_after_s, settings.max_retry_after_s)
-        workflow = StudyWorkflow(database, reporter, retry, owner=_own_name(), lease_s=settings.lease_s)
+        workflow = _workflow(settings, database, objects, decoder)
         send = tasks.register(app, workflow.run)
         sweeper = Sweeper(database, send, quiet_s=settings.quiet_s, pickup_s=settings.pickup_s)
         letting_go = LettingGo(database, objects, settings.tenant, settings.orphan_age_s)
@@ -80,6 +73,21 @@ def run(settings: WorkerSettings) -> None:
         with _draining(consumer, sweeps, workflow, settings.drain_timeout_s):
             consumer.run()
     flush_traces()
+
+
+def _workflow(
+    settings: WorkerSettings, database: Database, objects: ObjectStore, decoder: DecoderClient
+) -> StudyWorkflow:
+    reporter = Reporter(
+        database,
+        objects,
+        decoder,
+        ReportPrompt(settings.report_system_prompt, settings.report_prompt, settings.max_new_tokens),
+        plan_timeout_s=settings.plan_timeout_s,
+        report_timeout_s=settings.report_timeout_s,
+    )
+    retry = RetryRule(settings.max_attempts, settings.retry_after_s, settings.max_retry_after_s)
+    return StudyWorkflow(database, reporter, retry, owner=_own_name(), lease_s=settings.lease_s)
 
 
 @contextmanager

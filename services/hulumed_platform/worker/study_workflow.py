@@ -145,8 +145,8 @@ class StudyWorkflow:
             failed = Workflow(session).fail(claim, error.message, now, retry_at=retry_at)
         if not failed:
             return Outcome.SUPERSEDED
-        told = {**_ids(claim), "code": error.code.value, "correlation_id": error.correlation_id}
-        log.warning("study not reported", extra={**told, "retry_at": retry_at})
+        told = {"code": error.code.value, "correlation_id": error.correlation_id, "retry_at": retry_at}
+        log.warning("study not reported: %s", error.message, extra={**_ids(claim), **told})
         return Outcome.FAILED if retry_at is None else Outcome.RETRY
 
 

@@ -1,0 +1,1 @@
+"""What the design costs and gains, measured: run `python -m benchmarks`, read `benchmarks/README.md`."""
