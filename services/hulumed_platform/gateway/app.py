@@ -4,13 +4,14 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from hulumed_platform.core.metrics import REQUEST_SECONDS, REQUESTS
 from hulumed_platform.core.version import PLATFORM_VERSION
 from hulumed_platform.gateway import chat, files, health, stow, studies
 from hulumed_platform.gateway.dependencies import Door
-from hulumed_platform.gateway.errors import install_error_handlers
+from hulumed_platform.gateway.errors import error_response, hidden, install_error_handlers
 
 _DESCRIPTION = """
 Ask a medical vision-language model about text, images, volumes, videos and stored studies, post studies by DICOMweb,
@@ -33,9 +34,19 @@ def create_app(door: Door) -> FastAPI:
 async def _count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
     """Count requests by route, not by address: that holds UIDs."""
     started = time.monotonic()
-    response = await go_on(request)
-    route = request.scope.get("route")
-    name = f"{request.method} {getattr(route, 'path', 'unknown')}"
+    try:
+        response = await go_on(request)
+    except Exception as error:  # noqa: BLE001  the outermost place of a request; left to the server it is not counted
+        response = error_response(hidden(error))
+    name = _name(request)
     REQUESTS.labels(name, str(response.status_code)).inc()
     REQUEST_SECONDS.labels(name).observe(time.monotonic() - started)
     return response
+
+
+def _name(request: Request) -> str:
+    """Method and route; a client may make up both, and every new name would be a new series of numbers for ever."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or request.method not in route.methods:
+        return "unknown"
+    return f"{request.method} {route.path}"
