@@ -46,11 +46,13 @@ def gateway(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         body_idle_timeout_s=2,
         request_timeout_s=60,
     )
-    with open_door(settings) as door, _serving(door) as url, httpx.Client(base_url=url, timeout=60) as http:
+    with open_door(settings) as door, serving(door) as url, httpx.Client(base_url=url, timeout=60) as http:
         yield RunningGateway(url, door, http)
 
 
-class _serving:  # noqa: N801  reads as a statement
+class serving:  # noqa: N801  reads as a statement
+    """Serve a door on its own port while the block runs; gives the address."""
+
     def __init__(self, door: Door) -> None:
         self._server = uvicorn.Server(server_config(door))
         self._thread = threading.Thread(target=self._server.run)

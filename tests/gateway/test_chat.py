@@ -166,11 +166,14 @@ def test_models_are_listed(client: OpenAI) -> None:
         (QUESTION, {"stop": ["a"] * 5}, 400, "one to four"),
         (QUESTION, {"model": "gpt-4o"}, 404, "only hulu-med"),
         (QUESTION, {"messages": []}, 400, "messages"),
+        (QUESTION, {"messages": [{"role": "user", "content": ""}]}, 400, "messages.0: the message is empty"),
+        (QUESTION, {"messages": [{"role": "user", "content": []}]}, 400, "messages.0.content"),
+        ({"type": "study", "study": {"study_instance_uid": "1..2"}}, {}, 400, "1 to 64 digits with dots in between"),
         (QUESTION, {"max_tokens": 900_000}, 413, "max_new_tokens"),
         (QUESTION, {"hulumed": {"policy": "all"}}, 400, "policy"),
         (QUESTION, {"logprobs": True}, 400, "logprobs: is not supported here; leave it out"),
         (QUESTION, {"response_format": {"type": "json_object"}}, 400, "response_format"),
-        ({"type": "image_url", "image_url": "data:"}, {}, 400, "messages.0.content.0.image_url.image_url"),
+        ({"type": "image_url", "image_url": "data:"}, {}, 400, "messages.0.content.0.image_url: Input should be"),
     ],
 )  # fmt: skip
 def test_bad_request_says_what_and_where(

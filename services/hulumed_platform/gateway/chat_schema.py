@@ -2,9 +2,21 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-_UID = Field(min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$")
+from hulumed_platform.core.errors import PlatformError
+from hulumed_platform.storage.records import check_uid
+
+
+def _checked_uid(uid: str) -> str:
+    try:
+        check_uid(uid, "UID")
+    except PlatformError as error:
+        raise ValueError(error.message) from None
+    return uid
+
+
+_Uid = Annotated[str, AfterValidator(_checked_uid)]
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "stream_options"}
 """Fields that clients send and that do not change what the answer should be."""
 _AS_IF_ABSENT: dict[str, tuple[Any, ...]] = {
@@ -68,8 +80,8 @@ class Source(Options):
 class StudySource(Options):
     """A stored study, or one series of it."""
 
-    study_instance_uid: Annotated[str, _UID]
-    series_instance_uid: Annotated[str, _UID] | None = None
+    study_instance_uid: _Uid
+    series_instance_uid: _Uid | None = None
 
 
 class ImageUrl(_Closed):
@@ -145,6 +157,13 @@ class Message(BaseModel):
     @classmethod
     def _as_parts(cls, content: Any) -> Any:
         return ({"type": "text", "text": content},) if isinstance(content, str) else content
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        """Only an answer that a client sends back may be empty."""
+        if self.role != "assistant" and all(isinstance(part, TextPart) and not part.text for part in self.content):
+            raise ValueError("the message is empty")
+        return self
 
 
 class Keep(_Closed):

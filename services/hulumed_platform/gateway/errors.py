@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -29,6 +30,7 @@ STATUS = {
 }
 _DEFAULT_RETRY_AFTER_S = 1.0
 _MAX_FAULTS = 5
+_DOORS = ("body", "query", "path")
 _CODE_OF_STATUS = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.INVALID_INPUT, 413: ErrorCode.TOO_LARGE}
 
 
@@ -82,14 +84,16 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
 def faults_in_words(faults: Sequence[Mapping[str, Any]]) -> str:
     """The first faults with their places; values are left out, they may be a patient's."""
     # What a fault is in is left out by pydantic, and then missed.
-    told = [fault for fault in faults if fault["type"] != "too_short" or len(faults) == 1]
+    told = [fault for fault in faults if fault["type"] != "too_short"] or faults[:1]
     return "; ".join(map(_fault_in_words, told[:_MAX_FAULTS]))
 
 
 def _fault_in_words(fault: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path"))
-    words = "is not supported here; leave it out" if fault["type"] == "extra_forbidden" else fault["msg"]
-    return f"{place or 'body'}: {words}"
+    # A part is found by its type and holds a field of the same name; once is enough.
+    place = ".".join(name for name, _ in groupby(str(part) for part in fault["loc"] if part not in _DOORS))
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: is not supported here; leave it out"
+    return f"{place or 'body'}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:
