@@ -154,7 +154,7 @@ def test_models_are_listed(client: OpenAI) -> None:
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,@@"}}, {}, 400, "not base64"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}, {}, 400, "is empty"),
         (image(b"no image at all"), {}, 415, "file 1 of 1"),
-        (image(png()[:200]), {}, 400, "file 1 of 1"),
+        (image(png()[:200]), {}, 400, "messages.0.content.0, file 1 of 1"),
         ({"type": "volume", "volume": {"file_id": "file-0"}}, {}, 404, "No such file"),
         ({"type": "volume", "volume": {}}, {}, 400, "exactly one of file_id"),
         ({"type": "volume", "volume": {"data": data_uri(gif()), "window_width": 5}}, {}, 400, "needs both"),
