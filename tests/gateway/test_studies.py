@@ -4,6 +4,12 @@ import json
 import socket
 from datetime import UTC, datetime, timedelta
 
+from fastapi.testclient import TestClient
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from hulumed_platform.gateway.app import create_app
 from hulumed_platform.storage.records import ReportRecord
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
@@ -102,3 +108,16 @@ def test_headers_without_end_are_refused(gateway: RunningGateway) -> None:
 def test_a_number_that_no_database_holds_is_the_clients_fault(gateway: RunningGateway) -> None:
     """Not an internal error."""
     assert gateway.http.get("/studies", params={"offset": 10**30}).status_code == 400
+
+
+def test_a_trace_holds_the_route_and_no_address(gateway: RunningGateway) -> None:
+    """Addresses hold UIDs, and whatever a client writes into them."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with TestClient(create_app(gateway.door, provider)) as client:
+        client.get("/studies/1.2.3.4444?name=DOE")
+        client.get("/studies/DOE^JANE")
+    spans = exporter.get_finished_spans()
+    assert [span.name for span in spans] == ["GET /studies/{study_uid}"] * 2
+    told = str([dict(span.attributes or {}) for span in spans])
+    assert not any(word in told for word in ("4444", "DOE", "JANE"))

@@ -105,7 +105,8 @@ def test_a_killed_worker_finishes_its_study_once(cluster: Platform) -> None:
 def test_a_killed_gateway_keeps_what_it_acknowledged(cluster: Platform) -> None:
     """Killed in the middle of posts: what got 200 is there, and sending all again completes the study."""
     study = f"{STUDY}.1"
-    sent, acknowledged = [], 0
+    sent: list[bytes] = []
+    acknowledged = 0
     killer = threading.Timer(0.5, kill, (cluster, "gateway"))
     killer.start()
     with suppress(httpx.HTTPError):

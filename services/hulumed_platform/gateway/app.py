@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.trace import Span, TracerProvider
 
 from hulumed_platform.core.metrics import REQUEST_SECONDS, REQUESTS
 from hulumed_platform.core.version import PLATFORM_VERSION
@@ -18,17 +20,31 @@ Ask a medical vision-language model about text, images, volumes, videos and stor
 and read reports with their provenance and evidence. Answers are drafts for a reader who is qualified to judge them.
 """
 
+_ADDRESS_ATTRIBUTES = {"http.target", "http.url", "url.path", "url.query", "url.full"}
 
-def create_app(door: Door) -> FastAPI:
-    """The app with all its routes; it closes nothing of the door."""
+
+def create_app(door: Door, tracer_provider: TracerProvider | None = None) -> FastAPI:
+    """The app with all its routes; it closes nothing of the door. Without a provider, traces go to the global one."""
     app = FastAPI(title="Hulu-Med platform", version=PLATFORM_VERSION, description=_DESCRIPTION)
     app.state.door = door
     install_error_handlers(app)
     app.middleware("http")(_count)
     for module in (chat, files, stow, studies, health):
         app.include_router(module.router)
-    FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics")
+    FastAPIInstrumentor.instrument_app(
+        app,
+        server_request_hook=_hide_address,
+        tracer_provider=tracer_provider,
+        excluded_urls="healthz,readyz,metrics",
+        exclude_spans=["receive", "send"],  # else one for every piece of a body and every token of an answer
+    )
     return app
+
+
+def _hide_address(span: Span, _scope: dict[str, Any]) -> None:
+    """Take the address out of a trace: it holds UIDs, and whatever a client wrote there. The route stays."""
+    for name in _ADDRESS_ATTRIBUTES & set(getattr(span, "attributes", None) or ()):
+        span.set_attribute(name, "hidden")
 
 
 async def _count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:

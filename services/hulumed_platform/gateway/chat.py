@@ -114,7 +114,7 @@ async def _events(
     waiting = iter(stream)
     try:
         while True:
-            event = await to_thread.run_sync(next, waiting, None, abandon_on_cancel=True, limiter=door.limiter)
+            event = await to_thread.run_sync(next, waiting, None, abandon_on_cancel=True, limiter=door.answer_limiter)
             if event is None:
                 raise PlatformError(ErrorCode.UNAVAILABLE, "the decoder broke off in the middle; ask again")
             yield event

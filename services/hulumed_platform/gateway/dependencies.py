@@ -52,7 +52,11 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Everything a route may use. `limiter` bounds the threads that wait for SQL, objects and the decoder."""
+    """Everything a route may use.
+
+    `limiter` bounds the threads that wait for SQL and objects. Those that wait for an answer, which may take minutes,
+    have their own, so that no number of them keeps a study from being stored.
+    """
 
     settings: GatewaySettings
     database: Database
@@ -60,6 +64,7 @@ class Door:
     decoder: DecoderClient
     decoder_room: RoomClient
     limiter: CapacityLimiter
+    answer_limiter: CapacityLimiter
     chat_memory: Memory
 
 

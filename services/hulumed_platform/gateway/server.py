@@ -1,5 +1,6 @@
 """The gateway, put together: settings, telemetry, stores, the decoder's client, and uvicorn."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -36,6 +37,7 @@ def open_door(settings: GatewaySettings) -> Iterator[Door]:
             decoder=DecoderClient(channel),
             decoder_room=RoomClient(channel, "decoder"),
             limiter=CapacityLimiter(settings.max_threads),
+            answer_limiter=CapacityLimiter(settings.max_answers),
             chat_memory=Memory(settings.max_chat_memory_bytes),
         )
 
@@ -46,12 +48,23 @@ def main() -> None:
         settings = GatewaySettings.from_environment()
         configure_telemetry(ROOM, settings)
         with open_door(settings) as door:
-            uvicorn.Server(server_config(door)).run()
+            _serve(uvicorn.Server(server_config(door)))
     except (SettingsError, PlatformError) as error:
         print(f"{ROOM}: {error}", file=sys.stderr)  # noqa: T201 - the last word of a process
         sys.exit(2 if isinstance(error, SettingsError) else 1)
     finally:
         flush_traces()
+
+
+def _serve(server: uvicorn.Server) -> None:
+    """Serve until a signal. uvicorn raises it again once it has stopped; left to its default it would end us there."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run()
 
 
 def server_config(door: Door) -> uvicorn.Config:

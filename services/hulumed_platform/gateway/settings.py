@@ -28,7 +28,9 @@ class GatewaySettings(StorageSettings, RoomSettings):
     scratch_dir: Path | None = None
     """Folder for bodies while they come in; unset = the system's temporary folder."""
     max_threads: int = Field(default=64, ge=4)
-    """Requests that wait for SQL, objects or the decoder at the same time."""
+    """Requests that wait for SQL or objects at the same time."""
+    max_answers: int = Field(default=256, ge=1)
+    """Answers that wait for the decoder's next token at the same time."""
     max_chat_bytes: int = Field(default=256 * _MIB, ge=1024)
     """Largest body of a chat request; larger media go through `/v1/files`."""
     max_chat_memory_bytes: int = Field(default=_GIB, ge=1024)
