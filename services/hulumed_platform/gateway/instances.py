@@ -1,5 +1,6 @@
 """One instance through the door: header read, bytes stored, row committed, and only then acknowledged."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
 from hulumed_platform.storage.records import InstanceRecord, Registered
 from hulumed_platform.storage.studies import Studies
 
+log = logging.getLogger(__name__)
+
 
 class FailureReason(IntEnum):
     """Values of Failure Reason (0008,1197): PS3.18 table I.2-2, and PS3.7 annex C for the duplicate."""
@@ -27,6 +30,12 @@ class FailureReason(IntEnum):
     """The instance is not of the study in the address."""
     CANNOT_UNDERSTAND = 0xC000
     """No DICOM file, cut off, a UID missing or malformed, or a part of another media type."""
+
+
+_REASONS = {
+    ErrorCode.INVALID_INPUT: FailureReason.CANNOT_UNDERSTAND,
+    ErrorCode.TOO_LARGE: FailureReason.OUT_OF_RESOURCES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +71,15 @@ class Instances:
         if size_bytes > self._settings.max_instance_bytes:
             return Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES)
         try:
-            header = read_header(file, size_bytes)
+            header = read_header(
+                file, size_bytes, max_bytes=self._settings.max_instance_bytes, scratch=self._settings.scratch_dir
+            )
             record = self._record(header, size_bytes)
         except PlatformError as error:
-            if error.code is not ErrorCode.INVALID_INPUT:
+            if error.code not in _REASONS:
                 raise
-            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
+            log.warning("instance refused: %s", error.message)
+            return Outcome(failure_reason=_REASONS[error.code])
         if self._study not in (None, header.study_instance_uid):
             return _outcome(header, FailureReason.WRONG_STUDY)
         return self._keep(header, record, file)
