@@ -1,6 +1,8 @@
 """The server of a room: unhealthy until ready, bounded, exact about errors, drained at the end, hard to kill."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -191,6 +193,22 @@ def test_draining_room_lets_a_running_stream_end(room: Room) -> None:
         assert list(stream) == []
         stopping.join(5)
         assert not stopping.is_alive()
+
+
+def test_loading_room_that_is_told_to_stop_ends_at_once() -> None:
+    """Weights take minutes to load, longer than a pod is given to end."""
+    code = (
+        "import time\n"
+        "from hulumed_platform.core.settings import GrpcRoomSettings\n"
+        "from hulumed_platform.rpc.server import RoomServer\n"
+        "server = RoomServer('slow', GrpcRoomSettings(host='127.0.0.1', port=0))\n"
+        "server.run(lambda: [print('loading', flush=True), time.sleep(60)])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.terminate()
+        assert process.wait(timeout=10) == 0
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\x00" * 4096, b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 64])
