@@ -1,5 +1,6 @@
 """Our code computes what the published code computed."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,26 @@ def test_several_items_in_one_case(copy: Path) -> None:
     tamper(copy, **twice, projected=None, input_ids=None)
     (result,) = parity.run(copy)
     assert result.agrees, result
+    assert result.mask_equal
+
+
+def test_another_normalisation_changes_what_is_kept(copy: Path) -> None:
+    """The rule reads normalised pixels: with twice the deviation a change counts half as much."""
+    preprocessor = copy / "vision_navit" / "preprocessor_config.json"
+    fields = json.loads(preprocessor.read_text()) | {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    preprocessor.write_text(json.dumps(fields))
+    pixels = (recorded("pixel_values") + 1) / 2
+    tokens = pixels.view(5, -1, 4 * 588)
+    kept = (tokens[1:] - tokens[:-1]).abs().mean(-1) > 0.1
+    kept[:, 0] |= ~kept.any(1)
+    first = torch.zeros_like(kept[:1])
+    first[0, 0] = True
+    mask = torch.cat([first, kept]).flatten().to(torch.uint8)
+    assert not torch.equal(mask, recorded("keep_mask").flatten())
+    tamper(copy, pixel_values=pixels, keep_mask=mask)
+    (result,) = parity.run(copy)
+    assert result.patches is not None
+    assert result.patches.within_tolerance
     assert result.mask_equal
 
 
