@@ -8,10 +8,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 
+from hulumed_platform.archive.intake import FailureReason, Intake, Outcome
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.bodies import limited_body
 from hulumed_platform.gateway.dependencies import Door, door
-from hulumed_platform.gateway.instances import Instances, Outcome
 from hulumed_platform.gateway.multipart import MultipartParser, PartBegin, PartData, PartEnd, boundary_of, malformed
 from hulumed_platform.gateway.urls import public_url
 from hulumed_platform.storage.records import check_uid
@@ -49,11 +49,18 @@ async def store_study(request: Request, study: str, door: Annotated[Door, Depend
 async def _store(request: Request, door: Door, study: str | None) -> JSONResponse:
     _check_accept(request.headers.get("accept", ""))
     boundary = _boundary(request.headers.get("content-type", ""))
-    instances = Instances(door.objects, door.database, door.settings, study)
+    settings = door.settings
+    intake = Intake(door.objects, door.database, tenant=settings.tenant, max_instance_bytes=settings.max_instance_bytes)
+
+    def keep(media_type: str, file: BinaryIO) -> Outcome:
+        if media_type.split(";", maxsplit=1)[0].strip().lower() != "application/dicom":
+            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
+        return intake.store(file, study=study)
+
     outcomes: list[Outcome] = []
     async for media_type, file in _parts(request, boundary, door):
         with file:
-            outcomes.append(await to_thread.run_sync(instances.store, media_type, file, limiter=door.limiter))
+            outcomes.append(await to_thread.run_sync(keep, media_type, file, limiter=door.limiter))
     if not outcomes:
         raise malformed("it has no part; send at least one instance")
     body, status = _answer(outcomes, public_url(request) + "/dicom-web")

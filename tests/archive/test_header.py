@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from hulumed_platform.archive.header import read_header
 from hulumed_platform.core.errors import PlatformError
-from hulumed_platform.gateway.instance_header import read_header
 
 WHOLE = [
     "CT_small.dcm",

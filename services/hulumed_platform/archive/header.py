@@ -10,12 +10,14 @@ import pydicom
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
+from hulumed_platform.archive.attributes import KEYWORDS, remembered
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.storage.records import DicomAttributes
 
 # Its messages quote values of the file, which may be a patient's.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
-_WANTED = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _PIXEL_DATA = Tag("PixelData")
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM = (0xFFFE, 0xE000)
@@ -32,6 +34,7 @@ class InstanceHeader:
     sop_class_uid: str
     transfer_syntax_uid: str
     modality: str | None
+    attributes: DicomAttributes
 
 
 def read_header(file: BinaryIO, size_bytes: int) -> InstanceHeader:
@@ -43,12 +46,13 @@ def read_header(file: BinaryIO, size_bytes: int) -> InstanceHeader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_WANTED])
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*KEYWORDS])
             syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
-            values = {name: str(dataset.get(name) or "").rstrip("\0 ") for name in _WANTED}
+            values = {name: str(dataset.get(name) or "").rstrip("\0 ") for name in (*_NEEDED, "Modality")}
+            attributes = remembered(dataset)
     except Exception:  # noqa: BLE001  the parser of hostile bytes raises nearly anything
         raise _refused("is no DICOM file of PS3.10, or is cut off in its header") from None
-    for name in _WANTED[:4]:
+    for name in _NEEDED:
         if not values[name]:
             raise _refused(f"has no {name}")
     if not syntax:
@@ -62,6 +66,7 @@ def read_header(file: BinaryIO, size_bytes: int) -> InstanceHeader:
         sop_class_uid=values["SOPClassUID"],
         transfer_syntax_uid=str(syntax),
         modality=values["Modality"] or None,
+        attributes=attributes,
     )
 
 
