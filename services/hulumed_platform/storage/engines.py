@@ -36,6 +36,7 @@ def _create_postgresql(url: URL, lock_timeout_s: float) -> Engine:
         pool_pre_ping=True,
         pool_timeout=_POOL_TIMEOUT_S,
         json_serializer=_strict_json,
+        hide_parameters=True,  # a log would show the values of a failed statement; a file's name may be a patient's
         connect_args={"connect_timeout": _CONNECT_TIMEOUT_S},
     )
 
@@ -54,6 +55,7 @@ def _create_sqlite(url: URL, lock_timeout_s: float) -> Engine:
         url,
         pool_timeout=_POOL_TIMEOUT_S,
         json_serializer=_strict_json,
+        hide_parameters=True,  # a log would show the values of a failed statement; a file's name may be a patient's
         connect_args={"timeout": lock_timeout_s},
     )
     event.listen(engine, "connect", _configure_sqlite)
