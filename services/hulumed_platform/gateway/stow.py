@@ -1,14 +1,14 @@
 """STOW-RS (PS3.18, section 10.5): instances come in as a stream, and are acknowledged once they are durable."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 
+from hulumed_platform.archive.intake import FailureReason, Intake, Outcome
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.dependencies import Door, door
-from hulumed_platform.gateway.instances import Instances, Outcome
 from hulumed_platform.gateway.multipart import boundary_of, malformed
 from hulumed_platform.gateway.parts import read_parts
 from hulumed_platform.gateway.urls import public_url
@@ -46,13 +46,26 @@ async def store_study(request: Request, study: str, door: Annotated[Door, Depend
 async def _store(request: Request, door: Door, study: str | None) -> JSONResponse:
     _check_accept(request.headers.get("accept", ""))
     boundary = _boundary(request.headers.get("content-type", ""))
-    instances = Instances(door.objects, door.database, door.settings, study)
+    settings = door.settings
+    intake = Intake(
+        door.objects,
+        door.database,
+        tenant=settings.tenant,
+        max_instance_bytes=settings.max_instance_bytes,
+        scratch_dir=settings.scratch_dir,
+    )
+
+    def store(media_type: str, file: BinaryIO) -> Outcome:
+        if media_type.split(";", maxsplit=1)[0].strip().lower() != _DICOM:
+            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
+        return intake.store(file, study=study)
+
     outcomes: list[Outcome] = []
-    limits = {"max_bytes": door.settings.max_stow_bytes, "max_part_bytes": door.settings.max_instance_bytes}
+    limits = {"max_bytes": settings.max_stow_bytes, "max_part_bytes": settings.max_instance_bytes}
     async for part in read_parts(request, boundary, door, **limits):
         media_type = part.headers.get("content-type", _DICOM)
         with part.file as file:
-            outcomes.append(await to_thread.run_sync(instances.store, media_type, file, limiter=door.limiter))
+            outcomes.append(await to_thread.run_sync(store, media_type, file, limiter=door.limiter))
     if not outcomes:
         raise malformed("it has no part; send at least one instance")
     body, status = _answer(outcomes, public_url(request) + "/dicom-web")

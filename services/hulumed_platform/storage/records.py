@@ -22,6 +22,15 @@ class Registered(StrEnum):
     CONFLICT = "conflict"
 
 
+@dataclass(frozen=True, slots=True)
+class DicomAttributes:
+    """Attributes of an instance by level, each in the DICOM JSON model (PS3.18, annex F): {"00080060": {"vr": …}}."""
+
+    study: dict[str, Any] = field(default_factory=dict, repr=False)
+    series: dict[str, Any] = field(default_factory=dict, repr=False)
+    instance: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
     """An instance whose bytes are already in the object store, as its sender's header describes it.
@@ -41,6 +50,7 @@ class InstanceRecord:
     digest: str
     size_bytes: int
     received_at: datetime
+    attributes: DicomAttributes = field(default_factory=DicomAttributes, repr=False)
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)

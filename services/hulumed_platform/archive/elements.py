@@ -44,7 +44,7 @@ class Elements:
         self._order = order
         self._last = last
         # Looked at, not taken from the transfer syntax: devices send one and claim the other.
-        self._implicit = not _is_vr(self._peek(8)[4:6])
+        self.implicit = not _is_vr(self._peek(8)[4:6])
 
     def __iter__(self) -> Iterator[Element]:
         """Yield the elements of the first level; between two of them the file may be moved.
@@ -52,7 +52,7 @@ class Elements:
         Raises:
             CutOffError: The file ends inside one of them.
         """
-        while (element := self._next(implicit=self._implicit)) is not None:
+        while (element := self._next(implicit=self.implicit)) is not None:
             yield element
             self._file.seek(element.start)
             self._skip(element)
@@ -63,7 +63,7 @@ class Elements:
         if element.length is not None:
             self._pass(element.length)
             return
-        implicit = self._implicit or element.vr == b"UN"  # section 6.2.2: what is in it is implicit
+        implicit = self.implicit or element.vr == b"UN"  # section 6.2.2: what is in it is implicit
         depth = 1
         while depth:
             inner = self._next(implicit=implicit)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.errors import InvalidDicomError
 
+from hulumed_platform.archive.header import InstanceHeader, read_header
 from hulumed_platform.core.errors import ErrorCode, PlatformError
-from hulumed_platform.gateway.instance_header import InstanceHeader, read_header
 from tests.gateway.dicom import instance
 
 WHOLE = [

@@ -1,15 +1,24 @@
 """What the door must know of a DICOM instance: a few values of its header, and that the file is whole."""
 
+import logging
 import re
 import tempfile
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from pydicom.filereader import read_dataset
+
+from hulumed_platform.archive.attributes import TAGS, remembered
+from hulumed_platform.archive.elements import CutOffError, Element, Elements
 from hulumed_platform.core.errors import ErrorCode, PlatformError
-from hulumed_platform.gateway.elements import CutOffError, Element, Elements
+from hulumed_platform.storage.records import DicomAttributes
 from hulumed_platform.storage.spool import disk_errors
+
+# Its messages quote values of the file, which may be a patient's.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 _TRANSFER_SYNTAX_UID = 0x00020010
 _SOP_CLASS_UID = 0x00080016
@@ -47,6 +56,7 @@ class InstanceHeader:
     sop_class_uid: str
     transfer_syntax_uid: str
     modality: str | None
+    attributes: DicomAttributes
 
 
 def read_header(file: BinaryIO, size_bytes: int, *, max_bytes: int, scratch: Path | None = None) -> InstanceHeader:
@@ -69,9 +79,10 @@ def read_header(file: BinaryIO, size_bytes: int, *, max_bytes: int, scratch: Pat
         if syntax in _DEFLATED:
             folder = None if scratch is None else str(scratch)
             with tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=folder) as unfolded, disk_errors():
-                values = _values(cast("BinaryIO", unfolded), _inflate(file, unfolded, max_bytes), "<")
+                size_bytes = _inflate(file, unfolded, max_bytes)
+                values, attributes = _read(cast("BinaryIO", unfolded), size_bytes, "<")
         else:
-            values = _values(file, size_bytes, ">" if syntax == _BIG_ENDIAN else "<")
+            values, attributes = _read(file, size_bytes, ">" if syntax == _BIG_ENDIAN else "<")
     except CutOffError:
         raise _refused("is cut off; send it again from its source") from None
     for tag, name in _NEEDED.items():
@@ -85,6 +96,7 @@ def read_header(file: BinaryIO, size_bytes: int, *, max_bytes: int, scratch: Pat
         sop_class_uid=values[_SOP_CLASS_UID],
         transfer_syntax_uid=syntax,
         modality=modality if _CODE_STRING.fullmatch(modality) else None,
+        attributes=attributes,
     )
 
 
@@ -108,11 +120,36 @@ def _transfer_syntax(file: BinaryIO, size_bytes: int) -> str:
     return syntax
 
 
-def _values(file: BinaryIO, size_bytes: int, order: str) -> dict[int, str]:
+def _read(file: BinaryIO, size_bytes: int, order: str) -> tuple[dict[int, str], DicomAttributes]:
+    """What `_values` and `_attributes` read from where the file stands."""
+    start = file.tell()
+    elements = Elements(file, size_bytes, order, last=_PIXEL_DATA)
+    values = _values(file, elements)
+    file.seek(start)
+    return values, _attributes(file, implicit=elements.implicit, little_endian=order == "<")
+
+
+def _attributes(file: BinaryIO, *, implicit: bool, little_endian: bool) -> DicomAttributes:
+    """Nothing of a data set that the library cannot read: its bytes are kept all the same."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return remembered(
+                read_dataset(file, implicit, little_endian, stop_when=_is_past_index, specific_tags=[*TAGS])
+            )
+    except Exception:  # noqa: BLE001  the parser of hostile bytes raises nearly anything
+        return DicomAttributes()
+
+
+def _is_past_index(tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG001 - as pydicom calls it
+    return tag > TAGS[-1]
+
+
+def _values(file: BinaryIO, elements: Elements) -> dict[int, str]:
     """The wanted values by tag, once everything up to the end of the pixel data was seen to be there."""
     values: dict[int, str] = {}
     has_rows = has_pixels = False
-    for element in Elements(file, size_bytes, order, last=_PIXEL_DATA):
+    for element in elements:
         has_rows |= element.tag == _ROWS
         has_pixels |= element.tag in (*_PIXEL_DATA, _PIXEL_DATA_PROVIDER_URL)
         if element.tag in _NEEDED or element.tag == _MODALITY:
