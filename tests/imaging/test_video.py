@@ -92,6 +92,17 @@ def test_frame_times_may_be_uneven(tmp_path: Path) -> None:
     assert item.timestamps_s == pytest.approx((0, 0.1, 0.4, 0.5))
 
 
+@pytest.mark.parametrize("vector", [[0, -100, 50, -20], [0, 100]])
+def test_frame_times_that_run_backwards_are_not_believed(tmp_path: Path, vector: list[int]) -> None:
+    """Nor are too few of them; a negative last time made every range lie outside the film."""
+    frames = np.zeros((4, 32, 48), np.int16)
+    dataset = ct_slice(frames[0], Modality="XA", NumberOfFrames=4, FrameTimeVector=vector)
+    dataset.PixelData = frames.tobytes()
+    preparation = prepared(media(write(tmp_path / "c.dcm", dataset)), scratch=tmp_path)
+    assert preparation.items[0].timestamps_s == pytest.approx([i / 30 for i in range(4)])
+    assert "times_assumed" in codes(preparation)
+
+
 def test_a_loop_without_frame_time_says_so(tmp_path: Path) -> None:
     """Thirty frames a second is then an assumption."""
     frames = np.zeros((4, 32, 48), np.int16)

@@ -24,6 +24,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
+    UncompressedTransferSyntaxes,
 )
 
 from hulumed_platform.imaging.context import Stopwatch
@@ -55,6 +56,8 @@ PLUGINS: dict[str, str] = {
 }
 """Which decoder for which transfer syntax: left to itself, pydicom tries all that are there on broken bytes. GDCM then
 aborts the process, and pylibjpeg's RLE decoder panics with what is no `Exception`."""
+
+READABLE = frozenset({*UncompressedTransferSyntaxes, *ISOLATED, *PLUGINS})
 
 Mask = npt.NDArray[np.bool_]
 
@@ -109,7 +112,7 @@ def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple
 def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:
     header, stored = frame.slice.header, frame.stored
     if header.photometric == "PALETTE COLOR":
-        return _to_8_bits(apply_color_lut(stored, frame.dataset), None)
+        return _to_8_bits(apply_color_lut(stored, frame.dataset)[..., :3], None)
     if header.samples > 1:
         return _to_8_bits(stored[..., :3], header.bits_stored)
     values = _modality(frame)
