@@ -217,9 +217,8 @@ def _check_options(options: PrepareOptions, limits: Limits) -> None:
         raise ImagingError(f"A window width of {options.window.width:g} must be above 0.")
     start_s, end_s = options.start_s or 0.0, options.end_s
     if start_s < 0 or (end_s is not None and end_s < start_s):
-        raise ImagingError(
-            f"The time range {start_s:g} to {end_s} seconds must not be negative or end before it starts."
-        )
+        until = "the end" if end_s is None else f"{end_s:g} seconds"
+        raise ImagingError(f"The time range {start_s:g} to {until} must not be negative or end before it starts.")
 
 
 def _check_applies(options: PrepareOptions, stacks: Sequence[Stack]) -> None:

@@ -12,9 +12,9 @@ from hulumed_platform.imaging.dicom.classify import MODALITIES
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import sample_frames
-from hulumed_platform.imaging.stack import Stack, square_pixels
+from hulumed_platform.imaging.stack import Stack
 from hulumed_platform.imaging.types import Kind, PlaneSource, PrepareOptions
-from hulumed_platform.imaging.video import OPTIONS, inspect, read_frames, timing_notes
+from hulumed_platform.imaging.video import OPTIONS, inspect, read_frames
 
 BITSTREAMS = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 """Transfer syntaxes MPEG2 MPML (100) to HEVC Main 10 (108); their fragmentable variants add `.1`."""
@@ -40,7 +40,7 @@ def open_bitstream(header: Header, options: PrepareOptions, context: Context) ->
     step_s = times_s[1] if times_s is not None and len(times_s) > 1 else None
     film = inspect(path, label, context, frame_time_s=step_s)
     chosen, notes = sample_frames(film.times_s, options, context.limits)
-    height_px, width_px, resampled = square_pixels(film.height_px, film.width_px, 1.0, film.pixel_width)
+    height_px, width_px, resampled = film.shown_shape(options.preprocessing)
     uid = header.sop_instance_uid or None
     name = header.modality if header.modality in MODALITIES else None
     return Stack(
@@ -53,7 +53,7 @@ def open_bitstream(header: Header, options: PrepareOptions, context: Context) ->
         description=f"{name or 'DICOM'} {film.codec} video, {len(film.times_s)} frames",
         modality=name,
         series_instance_uid=header.series_instance_uid or None,
-        notes=(*notes, *(() if step_s else timing_notes(film)), *resampled),
+        notes=(*notes, *film.notes, *resampled),
     )
 
 
