@@ -122,7 +122,7 @@ def check_deflated(file: SourceFile, context: Context) -> None:
         stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
         while chunk := inflate.unconsumed_tail or stream.read(MEBIBYTE):
             decoded_bytes += len(inflate.decompress(chunk, 16 * MEBIBYTE))
-            context.check_expansion(decoded_bytes, encoded_bytes, file.label)
+            context.check_inflated(decoded_bytes, encoded_bytes, file.label)
             if inflate.eof:
                 return
 

@@ -8,6 +8,7 @@ JSON, `{"shape": […], "dtype": "<u2"}`, and the raw values after it, or with a
 """
 
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -24,9 +25,13 @@ MAX_MEMORY_BYTES = 8 * 1024**3
 
 
 class IsolatedDecoder:
-    """Decodes frames in a child process, which starts with the first request and ends with the context."""
+    """Decodes frames in a child process, which starts with the first request and ends with the context.
 
-    def __init__(self) -> None:
+    A child that computes for more than `timeout_s` seconds is killed: some broken streams are never done.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -45,7 +50,7 @@ class IsolatedDecoder:
         Raises:
             EOFError: the child cannot decode them, or died of them.
         """
-        child = self._child = self._child or _start()
+        child = self._child = self._child or _start(self._timeout_s)
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(json.dumps({"path": str(path), "frames": list(indices)}).encode() + b"\n")
@@ -54,8 +59,8 @@ class IsolatedDecoder:
             yield _receive(child.stdout)
 
 
-def _start() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", __name__]
+def _start(timeout_s: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", __name__, str(math.ceil(timeout_s) + 1)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
@@ -75,8 +80,9 @@ def _send(stream: IO[bytes], values: npt.NDArray[Any]) -> None:
     stream.flush()
 
 
-def main(requests: IO[bytes], answers: IO[bytes]) -> None:
+def main(requests: IO[bytes], answers: IO[bytes], max_cpu_s: int) -> None:
     """The child: serve requests until the parent closes the pipe."""
+    resource.setrlimit(resource.RLIMIT_CPU, (max_cpu_s, max_cpu_s))
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in requests:
@@ -90,4 +96,4 @@ def main(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.stdin.buffer, sys.stdout.buffer)
+    main(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))

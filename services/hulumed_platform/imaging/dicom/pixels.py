@@ -28,6 +28,7 @@ from pydicom.uid import (
 )
 
 from hulumed_platform.imaging.context import Stopwatch
+from hulumed_platform.imaging.dicom.encapsulated import frame_offsets
 from hulumed_platform.imaging.dicom.geometry import Slice, flips
 from hulumed_platform.imaging.dicom.grey import Grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
@@ -85,7 +86,7 @@ def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey, stop
 
 def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:
     """Decode frame by frame; neighbours in the same file share one pass over it."""
-    with IsolatedDecoder() as isolated:
+    with IsolatedDecoder(stopwatch.timeout_s) as isolated:
         for _, group in groupby(slices, key=lambda s: s.header.file.digest):
             run = list(group)
             header, label = run[0].header, run[0].header.file.label
@@ -106,7 +107,11 @@ def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple
     dataset = dcmread(path, stop_before_pixels=not whole or syntax in ISOLATED)
     if syntax in ISOLATED:
         return dataset, isolated.frames(path, frames)
-    return dataset, iter_pixels(dataset if whole else path, indices=frames, decoding_plugin=plugin)
+    if whole:
+        return dataset, iter_pixels(dataset, indices=frames, decoding_plugin=plugin)
+    offsets = frame_offsets(path, header.num_frames) if plugin and "ExtendedOffsetTable" not in dataset else None
+    options: dict[str, Any] = {} if offsets is None else {"extended_offsets": offsets}
+    return dataset, iter_pixels(path, indices=frames, decoding_plugin=plugin, **options)
 
 
 def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:
