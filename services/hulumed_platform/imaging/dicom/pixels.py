@@ -28,11 +28,13 @@ from pydicom.uid import (
 )
 
 from hulumed_platform.imaging.context import Stopwatch
-from hulumed_platform.imaging.dicom.encapsulated import frame_offsets
+from hulumed_platform.imaging.dicom.codestream import stated_sizes
+from hulumed_platform.imaging.dicom.encapsulated import encoded_frames, frame_offsets
 from hulumed_platform.imaging.dicom.geometry import Slice, flips
 from hulumed_platform.imaging.dicom.grey import Grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.dicom.isolated import IsolatedDecoder
+from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import evenly
 from hulumed_platform.imaging.stack import Pixels
@@ -61,6 +63,7 @@ aborts the process, and pylibjpeg's RLE decoder panics with what is no `Exceptio
 READABLE = frozenset({*UncompressedTransferSyntaxes, *ISOLATED, *PLUGINS})
 
 Mask = npt.NDArray[np.bool_]
+Stored = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Frame:
     """One decoded frame: stored values, and the attributes of group 0028 that explain them."""
 
     slice: Slice
-    stored: npt.NDArray[Any]
+    stored: Stored
     dataset: Dataset
 
 
@@ -99,19 +102,34 @@ def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:
                 yield Frame(part, stored, dataset)
 
 
-def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple[Dataset, Iterator[npt.NDArray[Any]]]:
+def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple[Dataset, Iterator[Stored]]:
     """The attributes that explain the frames, and the frames, decoded one by one."""
     path, syntax = header.file.path, header.transfer_syntax_uid
-    plugin = PLUGINS.get(syntax, "")
     whole = header.num_frames == 1 or syntax == DeflatedExplicitVRLittleEndian
     dataset = dcmread(path, stop_before_pixels=not whole or syntax in ISOLATED)
+    if syntax in UncompressedTransferSyntaxes:
+        return dataset, iter_pixels(dataset if whole else path, indices=frames)
+    offsets = frame_offsets(path, dataset, header.num_frames)
     if syntax in ISOLATED:
-        return dataset, isolated.frames(path, frames)
-    if whole:
-        return dataset, iter_pixels(dataset, indices=frames, decoding_plugin=plugin)
-    offsets = frame_offsets(path, header.num_frames) if plugin and "ExtendedOffsetTable" not in dataset else None
-    options: dict[str, Any] = {} if offsets is None else {"extended_offsets": offsets}
-    return dataset, iter_pixels(path, indices=frames, decoding_plugin=plugin, **options)
+        arrays = isolated.frames(path, frames)
+    else:
+        source, plugin = dataset if whole else path, PLUGINS[syntax]
+        arrays = iter_pixels(source, indices=frames, decoding_plugin=plugin, extended_offsets=offsets)
+    if syntax == RLELossless:
+        return dataset, arrays
+    return dataset, _checked(arrays, encoded_frames(path, frames, header.num_frames, offsets), header)
+
+
+def _checked(arrays: Iterator[Stored], encoded: Iterator[bytes], header: Header) -> Iterator[Stored]:
+    """Decode only what is as large as the header says, which was held against the limits."""
+    for content in encoded:
+        for height_px, width_px, samples in stated_sizes(content):
+            if (height_px, width_px) != (header.rows, header.columns) or samples > header.samples:
+                raise ImagingError(
+                    f"{header.file.label}: the header says {header.columns} x {header.rows} x {header.samples} values, "
+                    f"the compressed image {width_px} x {height_px} x {samples}. Export it again."
+                )
+        yield next(arrays)
 
 
 def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID, JPEGExtended12Bit
 
 from hulumed_platform.imaging import upstream
@@ -70,7 +71,7 @@ def _check_encoding(header: Header) -> None:
     # Of JPEG Extended, permissively licensed decoders read the 8-bit half only.
     if syntax in READABLE and not (syntax == JPEGExtended12Bit and header.bits_stored > 8):
         return
-    encoding = UID(syntax).name if re.fullmatch(r"[0-9.]{1,64}", syntax) else "no known transfer syntax"
+    encoding = UID(syntax, IGNORE).name if re.fullmatch(r"[0-9.]{1,64}", syntax) else "no known transfer syntax"
     raise ImagingError(
         f"{header.file.label}: pixels of {header.bits_stored} bits encoded as {encoding} are not read. "
         "Export it uncompressed.",
