@@ -14,6 +14,7 @@ from pydicom.uid import RLELossless
 from hulumed_platform.imaging.dicom.codestream import J2K_START, stated_sizes
 from hulumed_platform.imaging.dicom.encapsulated import encoded_frames, frame_offsets
 from hulumed_platform.imaging.dicom.isolated import IsolatedDecoder
+from hulumed_platform.imaging.dicom.pixels import ISOLATED
 from hulumed_platform.imaging.errors import ImagingError
 from tests.imaging.samples import ct_slice, media, prepared, real, write
 
@@ -39,22 +40,27 @@ def test_a_file_is_shown_or_refused(path: Path, tmp_path: Path) -> None:
     assert "cannot be read" not in said or path.name in REFUSED_PIXELS
 
 
-def test_lossless_jpeg_is_decoded_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """The values are those that the decoder gives without the pipe between, and broken bytes are an error."""
+@pytest.mark.parametrize("name", ["JPEG-LL.dcm", "MR_small_jpeg_ls_lossless.dcm"])
+def test_what_decoders_break_on_is_decoded_in_a_process_of_its_own(tmp_path: Path, name: str) -> None:
+    """The values are those that the decoder gives without the pipe between, and broken bytes are an error.
+
+    CharLS, cut off in the middle, once computed for ten seconds under the lock of the interpreter.
+    """
+    path, content = real(name), real(name).read_bytes()
+    plugin = ISOLATED[dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID]
+    (tmp_path / "cut.dcm").write_bytes(content[: len(content) // 2])
     with IsolatedDecoder(60) as isolated:
-        (values,) = isolated.frames(real("JPEG-LL.dcm"), [0])
-        np.testing.assert_array_equal(values, pixel_array(real("JPEG-LL.dcm"), decoding_plugin="gdcm"))
-        content = real("JPEG-LL.dcm").read_bytes()
-        (tmp_path / "cut.dcm").write_bytes(content[: len(content) // 2])
+        (values,) = isolated.frames(path, [0], plugin)
+        np.testing.assert_array_equal(values, pixel_array(path, decoding_plugin=plugin))
         with pytest.raises(EOFError):
-            list(isolated.frames(tmp_path / "cut.dcm", [0]))
-        assert len(list(isolated.frames(real("JPEG-LL.dcm"), [0]))) == 1
+            list(isolated.frames(tmp_path / "cut.dcm", [0], plugin))
+        assert len(list(isolated.frames(path, [0], plugin))) == 1
 
 
 def test_lossless_jpeg_that_is_never_done_is_given_up() -> None:
     """The stopwatch cannot look into a decoder."""
     with IsolatedDecoder(-1) as isolated, pytest.raises(EOFError):
-        list(isolated.frames(real("JPEG-LL.dcm"), [0] * 1000))
+        list(isolated.frames(real("JPEG-LL.dcm"), [0] * 1000, "gdcm"))
 
 
 @pytest.mark.parametrize("has_table", [True, False])

@@ -1,10 +1,12 @@
-"""Lossless JPEG in a process of its own.
+"""Lossless JPEG and JPEG-LS in a process of their own.
 
-GDCM, the only decoder of it under a permissive licence, aborts its whole process on some broken streams. A child
+GDCM, the only decoder of lossless JPEG under a permissive licence, aborts its whole process on some broken streams.
+CharLS computes for many seconds on a JPEG-LS stream that was cut off, and no other thread runs meanwhile. A child
 decodes, so that a broken file costs that child and one error, not the server.
 
-Protocol: a request is a line of JSON, `{"path": …, "frames": […]}`. For each frame the child answers with a line of
-JSON, `{"shape": […], "dtype": "<u2"}`, and the raw values after it, or with an empty line where it cannot decode.
+Protocol: a request is a line of JSON, `{"path": …, "frames": […], "plugin": …}`. For each frame the child answers with
+a line of JSON, `{"shape": […], "dtype": "<u2"}`, and the raw values after it, or with an empty line where it cannot
+decode.
 """
 
 import json
@@ -44,8 +46,8 @@ class IsolatedDecoder:
             self._child.kill()
             self._child.__exit__(kind, error, trace)
 
-    def frames(self, path: Path, indices: Sequence[int]) -> Iterator[npt.NDArray[Any]]:
-        """Decode the frames `indices` (0-based) of a DICOM file, in this order.
+    def frames(self, path: Path, indices: Sequence[int], plugin: str) -> Iterator[npt.NDArray[Any]]:
+        """Decode the frames `indices` (0-based) of a DICOM file, in this order, with a decoder of pydicom's.
 
         Raises:
             EOFError: the child cannot decode them, or died of them.
@@ -53,7 +55,8 @@ class IsolatedDecoder:
         child = self._child = self._child or _start(self._timeout_s)
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(json.dumps({"path": str(path), "frames": list(indices)}).encode() + b"\n")
+        request = {"path": str(path), "frames": list(indices), "plugin": plugin}
+        child.stdin.write(json.dumps(request).encode() + b"\n")
         child.stdin.flush()
         for _ in indices:
             yield _receive(child.stdout)
@@ -88,7 +91,7 @@ def main(requests: IO[bytes], answers: IO[bytes], max_cpu_s: int) -> None:
     for line in requests:
         request = json.loads(line)
         try:
-            for values in iter_pixels(request["path"], indices=request["frames"], decoding_plugin="gdcm"):
+            for values in iter_pixels(request["path"], indices=request["frames"], decoding_plugin=request["plugin"]):
                 _send(answers, values)
         except Exception:  # noqa: BLE001 - decoders raise anything on broken bytes; the parent says which file it was
             answers.write(b"\n")

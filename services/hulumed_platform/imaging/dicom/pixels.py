@@ -43,13 +43,16 @@ from hulumed_platform.imaging.window import SAMPLED_PLANES, Values, apply_window
 
 MEND = "Check that the file is complete, or export it uncompressed"
 
-ISOLATED = frozenset({JPEGLossless, JPEGLosslessSV1})
-"""Decoded in a process of their own."""
+ISOLATED: dict[str, str] = {
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+}
+"""Which decoder, in a process of its own, for which transfer syntax."""
 PLUGINS: dict[str, str] = {
     JPEGBaseline8Bit: "pillow",
     JPEGExtended12Bit: "pillow",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
     JPEG2000: "pylibjpeg",
     JPEG2000Lossless: "pylibjpeg",
     HTJ2K: "pylibjpeg",
@@ -57,7 +60,7 @@ PLUGINS: dict[str, str] = {
     HTJ2KLosslessRPCL: "pylibjpeg",
     RLELossless: "pydicom",
 }
-"""Which decoder for which transfer syntax: left to itself, pydicom tries all that are there on broken bytes. GDCM then
+"""Which decoder in this process: left to itself, pydicom tries all that are there on broken bytes. GDCM then
 aborts the process, and pylibjpeg's RLE decoder panics with what is no `Exception`."""
 
 READABLE = frozenset({*UncompressedTransferSyntaxes, *ISOLATED, *PLUGINS})
@@ -111,7 +114,7 @@ def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple
         return dataset, iter_pixels(dataset if whole else path, indices=frames)
     offsets = frame_offsets(path, dataset, header.num_frames)
     if syntax in ISOLATED:
-        arrays = isolated.frames(path, frames)
+        arrays = isolated.frames(path, frames, ISOLATED[syntax])
     else:
         source, plugin = dataset if whole else path, PLUGINS[syntax]
         arrays = iter_pixels(source, indices=frames, decoding_plugin=plugin, extended_offsets=offsets)
