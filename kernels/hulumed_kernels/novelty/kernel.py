@@ -36,7 +36,7 @@ def novelty_fwd_kernel(
     measured = (plane > 0) & (plane < planes)
     row = plane.to(tl.int64) * tokens + token
     current = words + row[:, None] * WORDS
-    previous = current - tokens.to(tl.int64) * WORDS
+    previous = current - tokens * WORDS
     total = tl.zeros([RUN, BLOCK], tl.float32)
     for start in tl.static_range(0, WORDS, BLOCK):
         lane = start + tl.arange(0, BLOCK)
