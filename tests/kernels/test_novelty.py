@@ -86,6 +86,18 @@ def test_offsets_have_64_bits() -> None:
     assert stored.elements(out).tolist() == [plane * tokens - 1 for plane in range(planes - kernel.RUN + 1, planes + 1)]
 
 
+@needs_interpreter
+@pytest.mark.parametrize("planes", [1, 3, 4, 9])
+def test_nothing_is_read_beside_the_patches(planes: int) -> None:
+    """Plane 0 has no plane before it to read, and the last run of planes may be short."""
+    constants = kernel.constants(1, (0.5, 0.5, 0.5), 588)
+    words, out = torch.zeros(16, dtype=torch.int32), torch.zeros(16)
+    for program in range(-(-planes // kernel.RUN) * 2):
+        *loads, _ = accesses(kernel.novelty_fwd_kernel, program, (words, out, planes, 2), constants)
+        read = np.concatenate([load.elements(words) for load in loads])
+        assert ((read >= 0) & (read < planes * 2 * constants["WORDS"])).all()
+
+
 @pytest.mark.gpu
 @needs_gpu
 def test_large_input_on_a_gpu() -> None:

@@ -93,7 +93,7 @@ def test_what_gradients_need_is_not_overwritten() -> None:
     assert torch.equal(q, before)
 
 
-def test_gradients_of_any_layout() -> None:
+def test_gradients_of_a_repeated_gradient() -> None:
     """The gradient of a sum is one number shown everywhere: written in its own layout, values would collide."""
     q, k = (x.requires_grad_() for x in queries_and_keys(2, 2, 5, 8, torch.float32))
     turn = rotation(5, 8)
@@ -102,6 +102,17 @@ def test_gradients_of_any_layout() -> None:
     double = q.detach().double().requires_grad_()
     (expected,) = torch.autograd.grad(exact(double, *turn).sum(), double)
     assert_near("dq", gradient, expected, torch.float32)
+
+
+def test_parts_of_a_fused_product_with_gradients() -> None:
+    """Their layout has holes, which the result has not: one set of strides does not fit both."""
+    fused = random(2, 5, 3, 2, 8, dtype=torch.float32).requires_grad_()
+    turn = rotation(5, 8)
+    q, k = fused[:, :, 0].transpose(1, 2), fused[:, :, 1].transpose(1, 2)
+    with guarded():
+        turned = rope2d(q, k, *prepare(*turn, choice=KERNEL), choice=KERNEL)
+    for result, x in zip(turned, (q, k), strict=True):
+        assert_near("turned", result, exact(x, *turn), torch.float32)
 
 
 def test_reference_has_right_gradients() -> None:
