@@ -60,7 +60,7 @@ def open_room(settings: EncoderSettings) -> Iterator[Room]:
 def _load(settings: EncoderSettings) -> EncoderCore:
     place = ModelPlace.of(settings)
     checkpoint = Checkpoint.open(settings.checkpoint_dir)
-    encoder = checkpoint.load_encoder(place.device, place.dtype)
+    encoder = checkpoint.load_encoder(place.device, place.dtype, settings.kernels)
     digests = checkpoint.digests()
     batcher = Batcher(encoder, settings.max_batch_patches)
     warm = np.zeros((4, encoder.config.patch_dim), np.uint8)

@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from hulumed_kernels.dispatch import KernelChoice
 from hulumed_platform.core.settings import ModelRoomSettings
 
 
@@ -17,3 +18,5 @@ class EncoderSettings(ModelRoomSettings):
     """Patches of one forward pass, whoever asked for them; a single plane may have more."""
     planes_in_flight: int = Field(default=8, ge=1)
     """Planes of one request that are in this room at the same time; bounds memory and the share of a batch."""
+    kernels: KernelChoice = KernelChoice.AUTO
+    """How memory-bound steps are done: `triton` kernels, plain PyTorch as `reference`; `auto` = triton on cuda."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
+from hulumed_kernels.dispatch import KernelChoice
 from hulumed_platform.model.config import HuluMedConfig
 from hulumed_platform.model.digests import Digests, Manifest, digest_part
 from hulumed_platform.model.errors import CheckpointError
@@ -102,13 +103,15 @@ class Checkpoint:
         """
         return Digests.of_parts({part: self._compute_digest(part) for part in Part})
 
-    def load_encoder(self, device: torch.device, dtype: torch.dtype | None = None) -> VisionEncoder:
+    def load_encoder(
+        self, device: torch.device, dtype: torch.dtype | None = None, kernels: KernelChoice = KernelChoice.AUTO
+    ) -> VisionEncoder:
         """The vision encoder, in evaluation mode; `dtype` None keeps the stored one.
 
         Raises:
             CheckpointError: tensors are missing, extra or misshapen, or differ from the manifest.
         """
-        encoder = self._load(Part.ENCODER, device, dtype)
+        encoder = self._load(Part.ENCODER, device, dtype, kernels)
         assert isinstance(encoder, VisionEncoder)
         return encoder
 
@@ -132,8 +135,14 @@ class Checkpoint:
         """
         return Tokenizer.open(self.path)
 
-    def _load(self, part: Part, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
-        module = build_part(self.config, part)
+    def _load(
+        self,
+        part: Part,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        kernels: KernelChoice = KernelChoice.AUTO,
+    ) -> nn.Module:
+        module = build_part(self.config, part, kernels)
         expected = _expected(self.config, part, module)
         self._require(part, expected)
         self._verify(part, expected)
@@ -178,8 +187,8 @@ class Checkpoint:
         )
 
 
-def build_part(config: HuluMedConfig, part: Part) -> nn.Module:
-    """The module of a part on the meta device: shapes without memory.
+def build_part(config: HuluMedConfig, part: Part, kernels: KernelChoice = KernelChoice.AUTO) -> nn.Module:
+    """The module of a part on the meta device: shapes without memory. Only the encoder uses `kernels`.
 
     Raises:
         CheckpointError: the configuration describes none.
@@ -187,7 +196,7 @@ def build_part(config: HuluMedConfig, part: Part) -> nn.Module:
     if part is Part.DECODER:
         return build_network(config)
     with torch.device("meta"):
-        return VisionEncoder(config.vision) if part is Part.ENCODER else Projector(config.projector)
+        return VisionEncoder(config.vision, kernels) if part is Part.ENCODER else Projector(config.projector)
 
 
 def expected_tensors(config: HuluMedConfig, part: Part) -> dict[str, tuple[int, ...]]:

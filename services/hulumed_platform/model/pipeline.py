@@ -1,6 +1,7 @@
 """The whole model in one process: the reference that the chain of services must equal, token for token.
 
-Shape suffixes: P planes, N patches of a plane, F values of a flat patch, K tokens of a plane, D hidden size.
+Shape suffixes: P planes, N patches of a plane, F values of a flat patch, K tokens of a plane, T kept tokens of a batch,
+D hidden size.
 """
 
 import threading
@@ -97,9 +98,10 @@ class HuluMed:
         for index, group in groupby(planes.planes(), key=lambda plane: plane.item):
             item = planes.items[index]
             for batch in _batched(group, batch_size):
-                features_PKD = self._encode(batch, item)
-                for plane, features_KD in zip(batch, features_PKD, strict=True):
-                    yield self._compress(plane, item, features_KD, rule)
+                kept_PK = np.stack([_kept(plane, item, rule) for plane in batch])
+                features_TD = self._encode(batch, item, kept_PK)
+                for plane, kept_K, features in zip(batch, kept_PK, _by_plane(features_TD, kept_PK), strict=True):
+                    yield VisualTokens(plane.item, plane.plane, kept_K, self._project(features))
 
     def generate(
         self, messages: Sequence[Message], planes: Planes, rule: KeepRule, sampling: Sampling
@@ -127,19 +129,29 @@ class HuluMed:
                     yield EmbeddingBlock(visual.embeddings)
 
     @torch.inference_mode()
-    def _encode(self, batch: Sequence[PreparedPlane], item: Item) -> Tensor:
+    def _encode(self, batch: Sequence[PreparedPlane], item: Item, kept_PK: NDArray[np.bool_]) -> Tensor:
+        """Features of what is kept of a batch, [T, vision hidden]."""
         patches_PNF = torch.from_numpy(np.stack([plane.patches for plane in batch]))
         device = self.encoder.post_layernorm.weight.device
-        features_PKD: Tensor = self.encoder(patches_PNF.to(device), item.height, item.width, item.merge)
-        return features_PKD
+        return self.encoder.encode_kept(
+            patches_PNF.to(device), item.height, item.width, item.merge, torch.from_numpy(kept_PK)
+        )
 
     @torch.inference_mode()
-    def _compress(self, plane: PreparedPlane, item: Item, features_KD: Tensor, rule: KeepRule) -> VisualTokens:
-        kept = rule.keep(
-            plane.novelty, plane=plane.plane, num_planes=item.num_planes, compressible=item.kind is not Kind.IMAGE
-        )
-        kept_K = torch.from_numpy(kept).to(features_KD.device)
-        return VisualTokens(plane.item, plane.plane, kept, self.projector(features_KD[kept_K]))
+    def _project(self, features_TD: Tensor) -> Tensor:
+        # A plane a time, as the compressor does: products of other sizes round differently.
+        embeddings: Tensor = self.projector(features_TD)
+        return embeddings
+
+
+def _kept(plane: PreparedPlane, item: Item, rule: KeepRule) -> NDArray[np.bool_]:
+    return rule.keep(
+        plane.novelty, plane=plane.plane, num_planes=item.num_planes, compressible=item.kind is not Kind.IMAGE
+    )
+
+
+def _by_plane(features_TD: Tensor, kept_PK: NDArray[np.bool_]) -> tuple[Tensor, ...]:
+    return torch.split(features_TD, kept_PK.sum(axis=1).tolist())
 
 
 def visual_item(item: Item) -> VisualItem:

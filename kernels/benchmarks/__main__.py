@@ -1,0 +1,3 @@
+from kernel_benchmarks.run import main
+
+main()

@@ -1,0 +1,1 @@
+"""How fast the kernels are: run `python kernels/benchmarks` on a machine with a GPU, read `kernels/README.md`."""
