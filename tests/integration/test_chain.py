@@ -1,5 +1,6 @@
 """Four rooms, each its own process, give the very answer of the model in one process, and say what it stands on."""
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opentelemetry import trace
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.imaging.prepare import PREPROCESSING_VERSION, Preparation
@@ -218,25 +220,27 @@ def test_concurrent_answers_equal_the_model_in_one_process(
 def test_one_trace_crosses_all_rooms(process_chain: Chain, collector: Collector, files: dict[str, list[Path]]) -> None:
     """An operator sees one request as one trace, each stage's own work in it, and no patient data."""
     request = question(medium(process_chain.store(*files["series"])), TEXT)
-    seen = {span.trace_id for span in collector.spans}
-    hear(process_chain.decoder.generate(request, timeout_s=60))
-    spans = _spans_of_new_trace(collector, seen)
+    caller = trace.SpanContext(
+        secrets.randbits(128), secrets.randbits(64), is_remote=False, trace_flags=trace.TraceFlags(1)
+    )
+    with trace.use_span(trace.NonRecordingSpan(caller)):
+        hear(process_chain.decoder.generate(request, timeout_s=60))
+    spans = _spans(collector, trace.format_trace_id(caller.trace_id))
     assert {span.room for span in spans if span.name == f"{span.room} work"} == set(ROOMS)
     ids = {span.span_id for span in spans}
-    assert sum(span.parent_id not in ids for span in spans) == 1, "one root: the chain hangs together"
+    roots = [span.parent_id for span in spans if span.parent_id not in ids]
+    assert roots == [trace.format_span_id(caller.span_id)], "the chain hangs together, and on its caller"
     ours = {name for span in spans for name in span.attributes if name.startswith("hulumed.")}
     assert ours == {"hulumed.planes", "hulumed.rows_in", "hulumed.rows_out", "hulumed.busy_s", "hulumed.wait_s"}
 
 
-def _spans_of_new_trace(collector: Collector, seen: set[str]) -> list[Span]:
+def _spans(collector: Collector, trace_id: str) -> list[Span]:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
-        spans = [span for span in collector.spans if span.trace_id not in seen]
-        if {span.room for span in spans if span.name.endswith(" work")} == set(ROOMS):
+        rooms = {span.room for span in collector.spans if span.trace_id == trace_id and span.name.endswith(" work")}
+        if rooms == set(ROOMS):
             time.sleep(1.2)  # server spans end a little after the work in them
-            new = {span.trace_id for span in collector.spans} - seen
-            assert len(new) == 1
-            return [span for span in collector.spans if span.trace_id in new]
+            return [span for span in collector.spans if span.trace_id == trace_id]
         time.sleep(0.1)
     pytest.fail("not every room has sent its spans")
 

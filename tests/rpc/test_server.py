@@ -195,20 +195,33 @@ def test_draining_room_lets_a_running_stream_end(room: Room) -> None:
         assert not stopping.is_alive()
 
 
+LIFE = """
+import signal, threading, time
+from hulumed_platform.core.settings import GrpcRoomSettings
+from hulumed_platform.rpc.server import RoomServer
+
+def hit_another_thread():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+server = RoomServer("short", GrpcRoomSettings(host="127.0.0.1", port=0))
+"""
+
+
 def test_loading_room_that_is_told_to_stop_ends_at_once() -> None:
     """Weights take minutes to load, longer than a pod is given to end."""
-    code = (
-        "import time\n"
-        "from hulumed_platform.core.settings import GrpcRoomSettings\n"
-        "from hulumed_platform.rpc.server import RoomServer\n"
-        "server = RoomServer('slow', GrpcRoomSettings(host='127.0.0.1', port=0))\n"
-        "server.run(lambda: [print('loading', flush=True), time.sleep(60)])"
-    )
+    code = LIFE + "server.run(lambda: [print('loading', flush=True), time.sleep(60)])"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"loading\n"
         process.terminate()
         assert process.wait(timeout=10) == 0
+
+
+def test_signal_that_another_thread_gets_ends_the_room() -> None:
+    """The system gives SIGTERM to any thread; the main one slept on, and the room was killed when its time was over."""
+    code = LIFE + "server.run(lambda: threading.Thread(target=hit_another_thread).start())"
+    assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\x00" * 4096, b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 64])

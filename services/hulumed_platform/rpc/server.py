@@ -3,7 +3,7 @@
 import logging
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -23,6 +23,8 @@ from hulumed_platform.rpc.interceptors import Admission, RoomInterceptor
 from hulumed_platform.rpc.v1 import room_pb2, room_pb2_grpc
 
 log = logging.getLogger(__name__)
+
+_SIGNAL_POLL_S = 0.1
 
 _SPARE_THREADS = 8
 """Threads for health, reflection and Describe while every slot and every place to wait is taken."""
@@ -71,7 +73,7 @@ class RoomServer:
     def __init__(self, room: str, settings: GrpcRoomSettings) -> None:
         self._room = room
         self._settings = settings
-        self._stopping = threading.Event()
+        self._stopping = False
         self._loading = True
         threads = settings.max_active + settings.max_waiting + _SPARE_THREADS
         tracing = server_interceptor()  # type: ignore[no-untyped-call]
@@ -145,13 +147,16 @@ class RoomServer:
         description = load()
         self._loading = False
         self.ready(description)
-        self._stopping.wait()
+        # Nothing that waits for ever: a signal that the system gives to another thread does not wake this one, which
+        # alone runs its handler. And no lock, which the handler would want while this thread holds it.
+        while not self._stopping:
+            time.sleep(_SIGNAL_POLL_S)
         log.info("draining")
         self.stop(self._settings.drain_timeout_s)
         flush_traces()
 
     def _on_signal(self, *_: object) -> None:
-        self._stopping.set()
+        self._stopping = True
         if self._loading:
             sys.exit(0)  # nobody is served yet, and loading may take minutes
 
