@@ -5,7 +5,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test checks types proto bench lock
+.PHONY: help setup demo up down test checks types proto bench kernelbench lock
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -44,6 +44,9 @@ proto: $(ENVIRONMENT) ## Generate the protobuf code again after a change in prot
 
 bench: $(ENVIRONMENT) ## Measure ours against the plain reference, and print ratios
 	@$(BIN)/python -m benchmarks
+
+kernelbench: $(ENVIRONMENT) ## Measure the Triton kernels; needs a GPU
+	@$(BIN)/python kernels/benchmarks
 
 lock: $(ENVIRONMENT) ## Write requirements.lock from what is installed in .venv
 	@$(BIN)/python scripts/write_lock.py > requirements.lock.new
