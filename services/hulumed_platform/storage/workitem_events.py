@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, exists, insert, literal, select
 from sqlalchemy.orm import Session
 
 from hulumed_platform.storage.inserts import insert_or_ignore
@@ -14,6 +14,7 @@ from hulumed_platform.storage.workitem_models import (
     WorkitemSubscription,
     WorklistSubscription,
 )
+from hulumed_platform.storage.workitem_search import Match, conditions
 
 KEPT_FOR = timedelta(hours=24)
 """How long a report waits for a receiver that is away; the standard asks for no waiting at all."""
@@ -40,6 +41,18 @@ class Subscriptions:
             ae_title=ae_title,
             deletion_lock=deletion_lock,
         )
+
+    def to_matching(self, matches: Iterable[Match], ae_title: str, *, deletion_lock: bool) -> None:
+        """Subscribe to every workitem that matches and has no subscription of this receiver, in one statement."""
+        has_one = exists().where(
+            WorkitemSubscription.workitem_id == Workitem.id, WorkitemSubscription.ae_title == ae_title
+        )
+        dialect = self._session.get_bind().dialect.name
+        chosen = select(Workitem.id, literal(ae_title), literal(deletion_lock)).where(
+            Workitem.tenant == self._tenant, ~has_one, *conditions(matches, dialect)
+        )
+        columns = ["workitem_id", "ae_title", "deletion_lock"]
+        self._session.execute(insert(WorkitemSubscription).from_select(columns, chosen))
 
     def from_workitem(self, workitem: Workitem, ae_title: str) -> bool:
         """Unsubscribe from one workitem; False when there was nothing to end."""
