@@ -1,18 +1,22 @@
 """UPS-RS: made, claimed by one, changed by its holder, ended as it must be. Rules: PS3.18, section 11."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.uid import generate_uid
+from pydicom.valuerep import STANDARD_VR
 
 from tests.support.worklist import PERFORMED, Attributes, WorklistDesk, code, element, workitem
 
 
 def warning(response: httpx.Response) -> str:
-    return response.headers.get("warning", "")
+    return str(response.headers.get("warning", ""))
 
 
 def test_a_workitem_is_created_where_the_client_wants_it(desk: WorklistDesk) -> None:
@@ -118,6 +122,8 @@ def test_an_empty_worklist_label_is_filled_in_and_told(desk: WorklistDesk) -> No
         (b'{"00741200": {"vr": "CS", "Value": ["doe"]}}', "application/dicom+json", 400),
         (b'{"00741200": {"vr": "CS", "Value": [true]}}', "application/dicom+json", 400),
         (b'{"00404021": {"vr": "SQ", "Value": ["DOE"]}}', "application/dicom+json", 400),
+        (b'{"00404021": {"vr": "LO", "Value": ["DOE"]}}', "application/dicom+json", 400),
+        (b'{"00404005": {"vr": "LO", "Value": ["20260301"]}}', "application/dicom+json", 400),
         (b'{"7FE00010": {"vr": "OW", "BulkDataURI": "http://doe/"}}', "application/dicom+json", 400),
         (b'{"7FE00010": {"vr": "OW", "InlineBinary": "%%%", "Value": [1]}}', "application/dicom+json", 400),
         (b'{"7FE00010": {"vr": "OW", "InlineBinary": 3}}', "application/dicom+json", 400),
@@ -193,6 +199,17 @@ def test_the_whole_way_of_a_workitem(desk: WorklistDesk) -> None:
         answer = desk.get(f"workitems?SOPInstanceUID={uid}&{query}")
         assert answer.status_code == 200
         assert "00081195" not in answer.text
+
+
+def test_who_asks_may_be_named_in_the_address(desk: WorklistDesk) -> None:
+    """As in dcm4chee and AIW-I clients: /state/{requester} and /cancelrequest/{requester}."""
+    uid = desk.create()
+    body = {"00741000": element("CS", "IN PROGRESS"), "00081195": element("UI", "1.2.3")}
+    headers = {"Content-Type": "application/dicom+json"}
+    assert desk.http.put(f"/dicom-web/workitems/{uid}/state/READER", json=body, headers=headers).status_code == 200
+    assert desk.state(uid) == "IN PROGRESS"
+    assert desk.post(f"workitems/{desk.create()}/cancelrequest/READER").status_code == 202
+    assert desk.post(f"workitems/{desk.create()}/cancelrequest/{'A' * 17}").status_code == 400
 
 
 def test_one_of_two_racing_claimers_wins(desk: WorklistDesk) -> None:
@@ -409,3 +426,46 @@ def test_addresses_are_those_the_client_used(desk: WorklistDesk) -> None:
     uid = generate_uid()
     response = desk.post(f"workitems?{uid}", workitem(), Forwarded="proto=https;host=pacs.example")
     assert response.headers["location"] == f"https://pacs.example/dicom-web/workitems/{uid}"
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_data_sets_never_break_the_door(desk: WorklistDesk, data: st.DataObject) -> None:
+    """Flipped, cut and doubled bytes end in an answer below 500, and the next good request works."""
+    body = bytearray(json.dumps(workitem(t00404025=element("SQ", code("CT1")))).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        match data.draw(st.sampled_from(["flip", "cut", "double"])):
+            case "flip":
+                body[at] ^= data.draw(st.integers(1, 255))
+            case "cut":
+                del body[at : at + 12]
+            case "double":
+                body[at:at] = body[at : at + 12]
+    headers = {"Content-Type": "application/dicom+json"}
+    assert desk.http.post("/dicom-web/workitems", content=bytes(body), headers=headers).status_code < 500
+
+
+_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(), st.just({})
+)
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    tag=st.sampled_from(sorted(workitem())),
+    vr=st.sampled_from([None, None, *sorted(STANDARD_VR)]),
+    values=st.lists(_VALUES, max_size=3),
+    key=st.sampled_from(["Value", "InlineBinary"]),
+)
+def test_any_value_in_any_attribute_is_taken_or_refused(
+    desk: WorklistDesk, tag: str, vr: str | None, values: list[Any], key: str
+) -> None:
+    """What is taken can be read, searched and updated afterwards."""
+    changed = {"vr": vr or workitem()[tag]["vr"], key: values}
+    response = desk.post("workitems", workitem(**{f"t{tag}": changed}))
+    assert response.status_code in (201, 400), response.text
+    if response.status_code == 201:
+        uid = response.headers["location"].rsplit("/", 1)[1]
+        assert desk.search(SOPInstanceUID=uid, includefield="all") == [uid]
+        assert desk.post(f"workitems/{uid}", desk.shown(uid)).status_code < 500

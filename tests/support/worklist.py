@@ -87,7 +87,7 @@ class WorklistDesk:
     door: Door
     http: httpx.Client
 
-    def create(self, uid: str | None = None, **changes: Attributes | None) -> str:
+    def create(self, uid: str | None = None, /, **changes: Attributes | None) -> str:
         """Create a workitem and return its UID."""
         uid = uid or generate_uid()
         response = self.http.post(f"/dicom-web/workitems?{uid}", json=workitem(**changes), headers=_DICOM_JSON)

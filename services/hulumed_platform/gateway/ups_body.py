@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import Depends, Request
 from pydicom import Dataset
 from pydicom.config import RAISE
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.valuerep import STANDARD_VR, VR, validate_value
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
@@ -30,6 +30,7 @@ _TAG = re.compile(r"[0-9A-F]{8}")
 _UID = re.compile(r"[0-9.]{0,64}")
 _VALUE_KEYS = ("Value", "BulkDataURI", "InlineBinary")
 _NUMBER_VRS = {VR.DS, VR.IS}
+_TEXT_VRS = {VR.LO, VR.LT, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT}
 
 Attributes = dict[str, Any]
 """A data set in the DICOM JSON model: tag in eight upper-case digits → {"vr": …, "Value": […]}."""
@@ -94,6 +95,8 @@ def _check_dataset(dataset: Attributes, depth: int) -> None:
             raise _malformed("a name is no tag of eight upper-case hexadecimal digits")
         if not isinstance(element, dict) or element.get("vr") not in STANDARD_VR:
             raise _malformed(f"{_name(tag)} has no value representation of PS3.5")
+        if not _is_vr_of(element["vr"], tag):
+            raise _malformed(f"{_name(tag)} has another value representation in PS3.6")
         _check_values(tag, element, depth)
 
 
@@ -112,6 +115,15 @@ def _check_values(tag: str, element: Attributes, depth: int) -> None:
             _check_dataset(value, depth + 1)
         elif value is not None and not _is_valid(element["vr"], value):
             raise _malformed(f"a value of {_name(tag)} is not valid for {element['vr']}")
+
+
+def _is_vr_of(vr: str, tag: str) -> bool:
+    """Texts may stand for one another: the standard has changed some, as Contact URI from ST to UR."""
+    try:
+        known = dictionary_VR(int(tag, 16)).split(" or ")
+    except KeyError:  # private, or younger than the dictionary
+        return True
+    return vr in known or (vr in _TEXT_VRS and known[0] in _TEXT_VRS)
 
 
 def _is_valid(vr: str, value: object) -> bool:

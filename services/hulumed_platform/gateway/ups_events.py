@@ -98,8 +98,9 @@ async def _send_reports(socket: WebSocket, ae_title: str) -> None:
     while True:
         try:
             for report in await to_thread.run_sync(_waiting, door, ae_title, limiter=door.limiter):
-                await socket.send_json({**report.content, "00000110": element("US", report.id % 65536)})
-                await to_thread.run_sync(_forget, door, report, limiter=door.limiter)
+                with anyio.CancelScope(shield=True):  # what was sent is noted, also when the receiver leaves now
+                    await socket.send_json({**report.content, "00000110": element("US", report.id % 65536)})
+                    await to_thread.run_sync(_forget, door, report, limiter=door.limiter)
         except PlatformError as error:  # the database is away: the reports are still there when it is back
             log.warning("event reports wait: %s", error.code.value)
         except (WebSocketDisconnect, RuntimeError):  # it left while something was sent

@@ -81,6 +81,8 @@ def _match(name: str, value: str) -> Match | None:
         return None
     if TRANSACTION_UID in path:
         raise RefusedError(400, "the Transaction UID cannot be searched; leave it out of the query")
+    if "\x00" in value:
+        raise RefusedError(400, f"the value of {name} holds NUL, which no attribute has")
     vr = _vr(path[-8:])
     if vr == "SQ":
         raise RefusedError(400, f"{name} is a sequence; name an attribute of its items, as in {name}.CodeValue")
