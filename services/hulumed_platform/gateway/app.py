@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, TracerProvider
 
 from hulumed_platform.core.metrics import REQUEST_SECONDS, REQUESTS
 from hulumed_platform.core.version import PLATFORM_VERSION
-from hulumed_platform.gateway import chat, files, health, stow, studies
+from hulumed_platform.gateway import chat, commitment, files, health, stow, studies, ups, ups_events
 from hulumed_platform.gateway.dependencies import Door
 from hulumed_platform.gateway.errors import error_response, hidden, install_error_handlers
 
@@ -29,7 +29,7 @@ def create_app(door: Door, tracer_provider: TracerProvider | None = None) -> Fas
     app.state.door = door
     install_error_handlers(app)
     app.middleware("http")(_count)
-    for module in (chat, files, stow, studies, health):
+    for module in (chat, files, stow, ups, ups_events, commitment, studies, health):
         app.include_router(module.router)
     FastAPIInstrumentor.instrument_app(
         app,

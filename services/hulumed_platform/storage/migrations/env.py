@@ -6,7 +6,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import TypeDecorator
 
-from hulumed_platform.storage import models
+from hulumed_platform.storage import workitem_models  # it imports `models`: every table is known then
 
 
 def _render_own_type(kind: str, value: object, _context: AutogenContext) -> str | Literal[False]:
@@ -16,7 +16,7 @@ def _render_own_type(kind: str, value: object, _context: AutogenContext) -> str 
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=models.Base.metadata,
+    target_metadata=workitem_models.Workitem.metadata,
     render_as_batch=True,  # SQLite alters a table by copying it
     render_item=_render_own_type,
     transactional_ddl=True,
