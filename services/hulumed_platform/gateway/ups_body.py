@@ -5,7 +5,6 @@ What is wrong is told by the attribute's name; values are left out, they may be 
 
 import json
 import re
-import warnings
 from typing import Annotated, Any, NoReturn
 
 from anyio import to_thread
@@ -19,6 +18,7 @@ from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.bodies import limited_body
 from hulumed_platform.gateway.dependencies import Door, door
 from hulumed_platform.gateway.ups_refusal import RefusedError
+from hulumed_platform.imaging.silence import silence
 
 DICOM_JSON = "application/dicom+json"
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -80,8 +80,7 @@ def read_dataset(data: bytes) -> Attributes:
         raise _malformed("it is not one data set")
     _check_dataset(parsed, 1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silence:
             return Dataset.from_json(parsed).to_json_dict(bulk_data_threshold=MAX_BODY_BYTES)
     except Exception:  # noqa: BLE001  the parser of what strangers send raises nearly anything
         raise _malformed("it is not in the DICOM JSON model") from None
