@@ -1,0 +1,141 @@
+"""What a check works with: the server, data that are made for it, and a look at what is really stored."""
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from hulumed_platform.dicomweb_check.commitments import Commitments
+from hulumed_platform.dicomweb_check.multipart import CONTENT_TYPE, related
+from hulumed_platform.dicomweb_check.server import DICOM_JSON, Answer, Server
+from hulumed_platform.dicomweb_check.service import ABSENT, Service, missing_services
+from hulumed_platform.dicomweb_check.synthetic import Instance, make, new_uid
+from hulumed_platform.dicomweb_check.verdict import NotOfferedError
+from hulumed_platform.dicomweb_check.workitems import Workitems
+
+_PATIENCE_S = (0.0, 0.3, 0.7)
+"""Waits before each look for an instance that was acknowledged: some servers index a moment later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Two studies of one patient, to be searched and retrieved."""
+
+    patient_id: str
+    first: tuple[Instance, Instance, Instance]
+    """Of 2020-01-15: two CT slices of one series, an MR slice of another."""
+    second: Instance
+    """Of 2020-02-20: a CT slice."""
+
+
+class Bench:
+    """One run on one server. Everything it stores is of a patient whose ID begins with `patient_id`."""
+
+    def __init__(self, server: Server, *, writes: bool) -> None:
+        self.server = server
+        self.writes = writes
+        self.patient_id = f"DWCHECK-{uuid.uuid4().hex[:8].upper()}"
+        self.workitems = Workitems(server, self.patient_id)
+        self.commitments = Commitments(server)
+        self._studies: list[str] = []
+
+    def make(self, *, patient_id: str = "", **options: Any) -> Instance:
+        """An instance of this run; see `synthetic.make`."""
+        instance = make(patient_id or self.patient_id, **options)
+        self._studies.append(instance.study)
+        return instance
+
+    def post(self, *instances: Instance, study: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+        """Store instances in one request, under /studies or the study named."""
+        return self.post_parts([instance.file for instance in instances], study=study, headers=headers)
+
+    def post_parts(
+        self, parts: Iterable[bytes], *, study: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Store parts that may be anything in one request."""
+        return self.post_body(related(parts), study=study, headers=headers)
+
+    def post_body(
+        self, body: bytes | Iterable[bytes], *, study: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """POST a body that may be anything as a request to store."""
+        path = "/studies" + (f"/{study}" if study else "")
+        sent = {"Content-Type": CONTENT_TYPE, "Accept": DICOM_JSON, **(headers or {})}
+        return self.server.request("POST", path, content=body, headers=sent)
+
+    def holds(self, instance: Instance, *, patient: bool = False) -> bool | None:
+        """Whether the instance can be got back; None where no service is there to ask.
+
+        A patient look waits up to a second for it.
+        """
+        look = self._look
+        if look is None:
+            return None
+        for wait_s in _PATIENCE_S if patient else _PATIENCE_S[:1]:
+            time.sleep(wait_s)
+            if self._sees(look, instance):
+                return True
+        return False
+
+    @cached_property
+    def missing(self) -> dict[Service, str]:
+        """Services that are not offered, each with the reason."""
+        missing = missing_services(self.server)
+        if self.writes and Service.STOW not in missing and self._wado_answer.status in ABSENT:
+            told = f"the metadata of a stored instance are answered {self._wado_answer.status}"
+            missing[Service.WADO] = f"not offered: {told}"
+        return missing
+
+    @cached_property
+    def seed(self) -> Seed:
+        """Store what searches and retrievals need, once.
+
+        Raises:
+            NotOfferedError: it cannot be stored.
+        """
+        patient, study, series = f"{self.patient_id}-S", new_uid(), new_uid()
+        first = (
+            self.make(patient_id=patient, study=study, series=series, InstanceNumber="1"),
+            self.make(patient_id=patient, study=study, series=series, InstanceNumber="2"),
+            self.make(patient_id=patient, study=study, SOPClassUID=_MR, Modality="MR", SeriesNumber="2"),
+        )
+        second = self.make(patient_id=patient, StudyDate="20200220", AccessionNumber="A2", StudyID="2")
+        for instance in (*first, second):
+            answer = self.post(instance)
+            if not answer.ok:
+                raise NotOfferedError(f"the data for this check cannot be stored: {answer}")
+        return Seed(patient, first, second)
+
+    def clean(self) -> int:
+        """Delete what was stored where the server knows how to; return the number of studies that may be left."""
+        left = len(set(self._studies))
+        for study in dict.fromkeys(self._studies):
+            status = self.server.request("DELETE", f"/studies/{study}").status
+            if status in (405, 501):
+                return left
+            left -= status in (200, 202, 204, 404)
+        return left
+
+    @cached_property
+    def _wado_answer(self) -> Answer:
+        """What a server with WADO-RS says of an instance that was just stored."""
+        return self.server.get(f"{self.seed.second.path}/metadata")
+
+    @cached_property
+    def _look(self) -> Service | None:
+        """The service that shows what is stored."""
+        if self._sees(Service.WADO, self.seed.second):
+            return Service.WADO
+        return Service.QIDO if self._sees(Service.QIDO, self.seed.second) else None
+
+    def _sees(self, service: Service, instance: Instance) -> bool:
+        if service is Service.WADO:
+            return self.server.get(f"{instance.path}/metadata").status == 200
+        path = f"/studies/{instance.study}/series/{instance.series}/instances?SOPInstanceUID={instance.sop}"
+        answer = self.server.get(path)
+        return answer.status == 200 and instance.sop.encode() in answer.body
+
+
+_MR = "1.2.840.10008.5.1.4.1.1.4"
