@@ -109,7 +109,12 @@ class Bench:
         return Seed(patient, first, second)
 
     def clean(self) -> int:
-        """Delete what was stored where the server knows how to; return the number of studies that may be left."""
+        """Delete what was stored, where the server knows how to, and end the workitems, which stay.
+
+        Returns:
+            How many studies may be left.
+        """
+        self.workitems.clean()
         left = len(set(self._studies))
         for study in dict.fromkeys(self._studies):
             status = self.server.request("DELETE", f"/studies/{study}").status

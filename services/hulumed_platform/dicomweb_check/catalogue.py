@@ -4,15 +4,22 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from hulumed_platform.dicomweb_check import (
+    commitment,
+    qido,
     stow_body,
     stow_duplicates,
     stow_parsing,
     stow_status,
     stow_transport,
+    ups,
+    wado,
+    wado_rendered,
 )
 from hulumed_platform.dicomweb_check.suite import Check
 
-_MODULES = (stow_status, stow_body, stow_parsing, stow_transport, stow_duplicates)
+_MODULES = (
+    stow_status, stow_body, stow_parsing, stow_transport, stow_duplicates, qido, wado, wado_rendered, ups, commitment,
+)  # fmt: skip
 CATALOGUE: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.SUITE)
 
 

@@ -32,7 +32,8 @@ class Workitems:
             if element is not None:
                 attributes[name[1:]] = element
         answer = self._send("POST", f"/workitems?{uid}", attributes)
-        self._created.setdefault(uid, "")
+        if answer.ok:
+            self._created.setdefault(uid, "")
         return answer
 
     def new(self) -> str:
