@@ -15,6 +15,7 @@ from hulumed_platform.dicomweb_check.synthetic import Instance, make, new_uid
 from hulumed_platform.dicomweb_check.verdict import NotOfferedError
 from hulumed_platform.dicomweb_check.workitems import Workitems
 
+_DELETED = (200, 202, 204)
 _PATIENCE_S = (0.0, 0.3, 0.7)
 """Waits before each look for an instance that was acknowledged: some servers index a moment later."""
 
@@ -95,7 +96,7 @@ class Bench:
         Raises:
             NotOfferedError: it cannot be stored.
         """
-        patient, study, series = f"{self.patient_id}-S", new_uid(), new_uid()
+        patient, study, series = f"{self.patient_id}-SEED", new_uid(), new_uid()
         first = (
             self.make(patient_id=patient, study=study, series=series, InstanceNumber="1"),
             self.make(patient_id=patient, study=study, series=series, InstanceNumber="2"),
@@ -115,13 +116,16 @@ class Bench:
             How many studies may be left.
         """
         self.workitems.clean()
-        left = len(set(self._studies))
-        for study in dict.fromkeys(self._studies):
-            status = self.server.request("DELETE", f"/studies/{study}").status
-            if status in (405, 501):
-                return left
-            left -= status in (200, 202, 204, 404)
-        return left
+        studies = list(dict.fromkeys(self._studies))
+        statuses: list[int] = []
+        for study in studies:
+            statuses.append(self.server.request("DELETE", f"/studies/{study}").status)
+            if statuses[-1] in (405, 501):
+                return len(studies)
+        if not any(status in _DELETED for status in statuses):
+            return len(studies)
+        # What was refused before is not found now.
+        return sum(status not in (*_DELETED, 404) for status in statuses)
 
     @cached_property
     def _wado_answer(self) -> Answer:
@@ -131,9 +135,7 @@ class Bench:
     @cached_property
     def _look(self) -> Service | None:
         """The service that shows what is stored."""
-        if self._sees(Service.WADO, self.seed.second):
-            return Service.WADO
-        return Service.QIDO if self._sees(Service.QIDO, self.seed.second) else None
+        return next((service for service in (Service.WADO, Service.QIDO) if service not in self.missing), None)
 
     def _sees(self, service: Service, instance: Instance) -> bool:
         if service is Service.WADO:

@@ -167,7 +167,7 @@ def _expect_matching(query: str, expected: str, bench: Bench) -> str:
     patient = seed.patient_id
     filled = query.format(
         patient=patient,
-        half=patient[:-3],
+        half=patient[:-2],
         patient_but_last=patient[:-1],
         patient_but_first=patient[1:],
         first=first,

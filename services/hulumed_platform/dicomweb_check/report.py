@@ -1,6 +1,6 @@
 """What a run found, for people and for programs."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -28,13 +28,18 @@ def as_json(url: str, results: list[Result], patient_id: str, studies_left: int)
 
 
 def as_table(results: list[Result]) -> RenderableType:
-    """A line a check; what did not pass has what was sent, expected and got under it. Then the counts."""
+    """A line a check; what failed or warned has what was sent, expected and got under it. Then what was skipped."""
     table = Table("", "check", "section", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
     for result in results:
-        style = _STYLES[result.outcome]
-        table.add_row(Text(result.outcome, style), Text.assemble(result.name, *_details(result)), result.section)
+        if result.outcome is Outcome.SKIPPED:
+            skipped[result.service, result.got].append(result.name)
+        else:
+            style = _STYLES[result.outcome]
+            table.add_row(Text(result.outcome, style), Text.assemble(result.name, *_details(result)), result.section)
+    lines = [_skipped(names, service, why) for (service, why), names in skipped.items()]
     counted = ", ".join(f"{count} {outcome}" for outcome, count in counts(results).items())
-    return Group(table, Text(f"\n{counted}"))
+    return Group(table, *lines, Text(f"\n{counted}"))
 
 
 def catalogue_table(checks: Iterable[Check]) -> RenderableType:
@@ -57,11 +62,14 @@ def counts(results: Iterable[Result]) -> dict[str, int]:
 
 
 def _details(result: Result) -> Iterator[tuple[str, str]]:
-    if result.outcome is Outcome.SKIPPED:
-        yield f"\n  {_printable(result.got)}", "dim"
-    elif result.outcome is not Outcome.PASS:
+    if result.outcome is not Outcome.PASS:
         yield f"\n  sent:     {result.sent}\n  expected: {result.expected}", "dim"
         yield f"\n  got:      {_printable(result.got)}", ""
+
+
+def _skipped(names: list[str], service: str, why: str) -> Text:
+    what = names[0] if len(names) == 1 else f"{len(names)} checks of {service}"
+    return Text(f"skipped  {what}: {_printable(why)}", _STYLES[Outcome.SKIPPED])
 
 
 def _printable(text: str) -> str:

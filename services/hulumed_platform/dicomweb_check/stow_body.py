@@ -65,6 +65,18 @@ def study_retrieve_url(bench: Bench) -> str:
 
 
 @SUITE.check(
+    "stow-study-retrieve-url-always",
+    _MODULE,
+    sent="two instances of two studies, then one that is refused",
+    expected="Retrieve URL (0008,1190) is there both times, empty where no one study is stored: it is of type 2",
+)
+def study_retrieve_url_always(bench: Bench) -> str:
+    for answer in (bench.post(bench.make(), bench.make()), bench.post(bench.make(), study=new_uid())):
+        require(RETRIEVE_URL in read_reply(answer).attributes, f"{answer}; no Retrieve URL")
+    return "it is there"
+
+
+@SUITE.check(
     "stow-referenced-items",
     _MODULE,
     sent="two instances",
