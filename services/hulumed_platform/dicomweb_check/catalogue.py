@@ -12,13 +12,15 @@ from hulumed_platform.dicomweb_check import (
     stow_status,
     stow_transport,
     ups,
+    ups_state,
     wado,
     wado_rendered,
 )
 from hulumed_platform.dicomweb_check.suite import Check
 
 _MODULES = (
-    stow_status, stow_body, stow_parsing, stow_transport, stow_duplicates, qido, wado, wado_rendered, ups, commitment,
+    stow_status, stow_body, stow_parsing, stow_transport, stow_duplicates, qido, wado, wado_rendered, ups, ups_state,
+    commitment,
 )  # fmt: skip
 CATALOGUE: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.SUITE)
 

@@ -66,8 +66,9 @@ class Server:
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = httpx.URL(url.rstrip("/"))
         self.headers = dict(headers or {})
-        # A proxy in between would be what is checked.
-        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
+        # A proxy in between would be what is checked. A connection is used once: what one check left of it, such as a
+        # refused body, must not spoil the next.
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,5 @@
-"""UPS-RS: workitems, who may claim, change, complete and cancel them (PS3.18, chapter 11)."""
+"""UPS-RS: workitems made, shown, changed, found and subscribed to (PS3.18, chapter 11)."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -11,16 +10,13 @@ from hulumed_platform.dicomweb_check.service import ABSENT, Service
 from hulumed_platform.dicomweb_check.suite import Suite
 from hulumed_platform.dicomweb_check.synthetic import new_uid
 from hulumed_platform.dicomweb_check.verdict import advise, offered, require
-from hulumed_platform.dicomweb_check.workitems import STATE, TRANSACTION_UID, Attributes, element, one, performed
+from hulumed_platform.dicomweb_check.workitems import STATE, TRANSACTION_UID, Attributes, element, one
 
 SUITE = Suite(Service.UPS)
 _CREATE = "PS3.18 11.4.3"
 _RETRIEVE = "PS3.18 11.5.3"
 _UPDATE = "PS3.18 11.6.3"
-_CHANGE_STATE = "PS3.18 11.7.3"
-_CANCEL = "PS3.18 11.8.3"
 _SEARCH = "PS3.18 11.9.3"
-_RACERS = 6
 _LABEL = "00741204"
 _AE_TITLE = "DWCHECK"
 
@@ -171,208 +167,6 @@ def update_completed(bench: Bench) -> str:
 
 
 @SUITE.check(
-    "ups-claim", _CHANGE_STATE, sent="PUT /state IN PROGRESS with a Transaction UID", expected="200, IN PROGRESS"
-)
-def claim(bench: Bench) -> str:
-    uid, _ = bench.workitems.claimed()
-    require(bench.workitems.state(uid) == "IN PROGRESS", f"the state is {bench.workitems.state(uid)!r}")
-    return "200"
-
-
-@SUITE.check(
-    "ups-claim-again", _CHANGE_STATE, sent="a second claim under another Transaction UID", expected="400 or 409"
-)
-def claim_again(bench: Bench) -> str:
-    uid, _ = bench.workitems.claimed()
-    answer = bench.workitems.change_state(uid, "IN PROGRESS", new_uid())
-    require(answer.status in (400, 409), answer)
-    return str(answer)
-
-
-@SUITE.check(
-    "ups-claim-race",
-    "PS3.4 CC.2.1.3",
-    sent=f"{_RACERS} claims at once, each with a Transaction UID of its own",
-    expected="exactly one wins",
-)
-def claim_race(bench: Bench) -> str:
-    uid = bench.workitems.new()
-    with ThreadPoolExecutor(_RACERS) as pool:
-        claims = [pool.submit(bench.workitems.change_state, uid, "IN PROGRESS", new_uid()) for _ in range(_RACERS)]
-        statuses = sorted(claim.result().status for claim in claims)
-    require(statuses.count(200) == 1, f"{statuses.count(200)} of {_RACERS} won: {statuses}")
-    require(all(status in (200, 400, 409) for status in statuses), f"{statuses}")
-    return f"{statuses}"
-
-
-_KEYS = {
-    "ups-state-key-missing": (None, "The Transaction UID is missing"),
-    "ups-state-key-wrong": ("2.25.1", "The Transaction UID is incorrect"),
-}
-
-
-def _expect_key_refused(transaction: str | None, warning: str, bench: Bench) -> str:
-    uid, own = bench.workitems.claimed()
-    bench.workitems.update(uid, performed(), f"transaction-uid={own}")
-    answer = bench.workitems.change_state(uid, "COMPLETED", transaction)
-    require(answer.status in (400, 409), answer)
-    require(bench.workitems.state(uid) == "IN PROGRESS", f"{answer}; but the state is changed")
-    _require_warning(answer, warning)
-    return str(answer)
-
-
-for _name, (_transaction, _warning) in _KEYS.items():
-    SUITE.check(
-        _name,
-        "PS3.18 11.7.3.2",
-        sent=f"COMPLETED with {'no' if _transaction is None else 'another'} Transaction UID",
-        expected=f"400 (or 409), with Warning: 299 <service>: {_warning}.",
-    )(partial(_expect_key_refused, _transaction, _warning))
-
-
-@SUITE.check(
-    "ups-claim-key-missing",
-    "PS3.18 11.7.3.2",
-    sent="IN PROGRESS without Transaction UID",
-    expected="400 (or 409), with Warning: 299 <service>: The Transaction UID is missing.",
-)
-def claim_key_missing(bench: Bench) -> str:
-    uid = bench.workitems.new()
-    answer = bench.workitems.change_state(uid, "IN PROGRESS", None)
-    require(answer.status in (400, 409) and bench.workitems.state(uid) == "SCHEDULED", answer)
-    _require_warning(answer, "The Transaction UID is missing")
-    return str(answer)
-
-
-@SUITE.check(
-    "ups-complete-scheduled",
-    _CHANGE_STATE,
-    sent="COMPLETED for a workitem that nobody claimed",
-    expected="400 or 409",
-)
-def complete_scheduled(bench: Bench) -> str:
-    uid = bench.workitems.new()
-    answer = bench.workitems.change_state(uid, "COMPLETED", new_uid())
-    require(answer.status in (400, 409) and bench.workitems.state(uid) == "SCHEDULED", answer)
-    return str(answer)
-
-
-@SUITE.check(
-    "ups-complete-unperformed",
-    "PS3.4 CC.2.5.1.1",
-    sent="COMPLETED for a claimed workitem of which nothing says what was done",
-    expected="400 or 409: the final state requirements are not met",
-)
-def complete_unperformed(bench: Bench) -> str:
-    uid, transaction = bench.workitems.claimed()
-    answer = bench.workitems.change_state(uid, "COMPLETED", transaction)
-    require(answer.status in (400, 409), answer)
-    return str(answer)
-
-
-@SUITE.check(
-    "ups-complete",
-    _CHANGE_STATE,
-    sent="COMPLETED, when the final state requirements are met",
-    expected="200, COMPLETED",
-)
-def complete(bench: Bench) -> str:
-    uid, _ = bench.workitems.completed()
-    require(bench.workitems.state(uid) == "COMPLETED", f"the state is {bench.workitems.state(uid)!r}")
-    return "200"
-
-
-@SUITE.check("ups-cancel-own", _CHANGE_STATE, sent="CANCELED by its performer", expected="200, CANCELED")
-def cancel_own(bench: Bench) -> str:
-    uid, _ = _cancelled(bench)
-    require(bench.workitems.state(uid) == "CANCELED", f"the state is {bench.workitems.state(uid)!r}")
-    return "200"
-
-
-@SUITE.check(
-    "ups-complete-again",
-    "PS3.18 11.7.3.2",
-    sent="COMPLETED for a completed workitem",
-    expected="Warning: 299 <service>: The UPS is already in the requested state of COMPLETED.",
-)
-def complete_again(bench: Bench) -> str:
-    uid, transaction = bench.workitems.completed()
-    answer = bench.workitems.change_state(uid, "COMPLETED", transaction)
-    require(answer.status in (200, 400, 409), answer)
-    _require_warning(answer, "already in the requested state of COMPLETED")
-    return str(answer)
-
-
-@SUITE.check(
-    "ups-cancel-again",
-    "PS3.18 11.7.3.2",
-    sent="CANCELED for a cancelled workitem",
-    expected="Warning: 299 <service>: The UPS is already in the requested state of CANCELED.",
-)
-def cancel_again(bench: Bench) -> str:
-    uid, transaction = _cancelled(bench)
-    answer = bench.workitems.change_state(uid, "CANCELED", transaction)
-    require(answer.status in (200, 400, 409), answer)
-    _require_warning(answer, "already in the requested state of CANCELED")
-    return str(answer)
-
-
-@SUITE.check("ups-state-unknown", _CHANGE_STATE, sent="a state for a workitem that never was", expected="404")
-def state_unknown(bench: Bench) -> str:
-    answer = bench.workitems.change_state(new_uid(), "IN PROGRESS", new_uid())
-    require(answer.status == 404, answer)
-    return str(answer)
-
-
-@SUITE.check("ups-state-no-state", _CHANGE_STATE, sent="the state DONE, which is none", expected="400")
-def state_no_state(bench: Bench) -> str:
-    answer = bench.workitems.change_state(bench.workitems.new(), "DONE", new_uid())
-    require(answer.status == 400, answer)
-    return str(answer)
-
-
-@SUITE.check(
-    "ups-cancel-request-scheduled",
-    _CANCEL,
-    sent="a cancel request for a scheduled workitem",
-    expected="202; editions up to 2024 name SCHEDULED among the states for 409, which is accepted too",
-)
-def cancel_request_scheduled(bench: Bench) -> str:
-    answer = bench.workitems.request_cancel(bench.workitems.new())
-    require(answer.status in (202, 409), answer)
-    return f"{answer.status}, of the two readings: {answer}"
-
-
-@SUITE.check(
-    "ups-cancel-request-in-progress",
-    _CANCEL,
-    sent="a cancel request for a workitem in progress",
-    expected="202; 409 where its performer cannot be told, or refuses",
-)
-def cancel_request_in_progress(bench: Bench) -> str:
-    uid, _ = bench.workitems.claimed()
-    answer = bench.workitems.request_cancel(uid)
-    require(answer.status in (202, 409), answer)
-    advise(answer.status == 202, f"{answer}; nobody can ask for the end of work that runs")
-    return str(answer)
-
-
-@SUITE.check("ups-cancel-request-completed", _CANCEL, sent="a cancel request for a completed workitem", expected="409")
-def cancel_request_completed(bench: Bench) -> str:
-    uid, _ = bench.workitems.completed()
-    answer = bench.workitems.request_cancel(uid)
-    require(answer.status == 409, answer)
-    return str(answer)
-
-
-@SUITE.check("ups-cancel-request-unknown", _CANCEL, sent="a cancel request for what never was", expected="404")
-def cancel_request_unknown(bench: Bench) -> str:
-    answer = bench.workitems.request_cancel(new_uid())
-    require(answer.status == 404, answer)
-    return str(answer)
-
-
-@SUITE.check(
     "ups-search-no-match",
     _SEARCH,
     sent="a search for a patient who is not there",
@@ -425,11 +219,11 @@ def search_retrieve_url(bench: Bench) -> str:
     expected="201 with Content-Location of a WebSocket, then 200",
 )
 def subscribe(bench: Bench) -> str:
-    path = f"/workitems/{bench.workitems.new()}/subscribers/{_AE_TITLE}"
-    answer = _subscribe(bench, path)
+    uid = bench.workitems.new()
+    answer = _subscribe(bench, uid)
     require(answer.status == 201, answer)
     channel = answer.headers.get("content-location", "")
-    ended = bench.server.request("DELETE", path)
+    ended = bench.workitems.unsubscribe(uid, _AE_TITLE)
     require(ended.ok, f"201, then {ended}")
     advise(channel.startswith(("ws:", "wss:")), f"201, but Content-Location is {channel!r}")
     return f"201 with {channel}, then {ended.status}"
@@ -440,35 +234,18 @@ def subscribe(bench: Bench) -> str:
 )
 def unsubscribe_unknown(bench: Bench) -> str:
     uid = bench.workitems.new()
-    answer = _subscribe(bench, f"/workitems/{uid}/subscribers/{_AE_TITLE}")
-    offered(answer.ok, f"nobody can subscribe: {answer}")
-    bench.server.request("DELETE", f"/workitems/{uid}/subscribers/{_AE_TITLE}")
-    answer = bench.server.request("DELETE", f"/workitems/{uid}/subscribers/{_AE_TITLE}-2")
+    offered(_subscribe(bench, uid).ok, "nobody can subscribe")
+    bench.workitems.unsubscribe(uid, _AE_TITLE)
+    answer = bench.workitems.unsubscribe(uid, f"{_AE_TITLE}-2")
     require(answer.status == 404, answer)
     return str(answer)
 
 
-def _subscribe(bench: Bench, path: str) -> Answer:
-    answer = bench.server.request("POST", path, headers={"Accept": DICOM_JSON})
+def _subscribe(bench: Bench, uid: str) -> Answer:
+    answer = bench.workitems.subscribe(uid, _AE_TITLE)
     offered(answer.status not in (*ABSENT, 403), f"nobody can subscribe: {answer.status}")
     return answer
 
 
 def _relabelled() -> Attributes:
     return {_LABEL: element("LO", "relabelled")}
-
-
-def _cancelled(bench: Bench) -> tuple[str, str]:
-    """A workitem that its performer ended, having said when."""
-    uid, transaction = bench.workitems.claimed()
-    bench.workitems.update(uid, performed(), f"transaction-uid={transaction}")
-    progress = {"00741002": element("SQ", {"00404052": element("DT", "20200115110000")})}
-    bench.workitems.update(uid, progress, f"transaction-uid={transaction}")
-    answer = bench.workitems.change_state(uid, "CANCELED", transaction)
-    require(answer.status == 200, f"its performer cannot cancel it: {answer}")
-    return uid, transaction
-
-
-def _require_warning(answer: Answer, text: str) -> None:
-    warning = answer.headers.get("warning", "")
-    require("299" in warning and text in warning, f"{answer}; Warning is {warning!r}")

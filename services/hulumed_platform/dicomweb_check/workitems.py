@@ -92,6 +92,14 @@ class Workitems:
         """Ask its performer to cancel it."""
         return self._server.request("POST", f"/workitems/{uid}/cancelrequest", headers={"Accept": DICOM_JSON})
 
+    def subscribe(self, uid: str, ae_title: str) -> Answer:
+        """Subscribe to the events of a workitem."""
+        return self._server.request("POST", _subscription(uid, ae_title), headers={"Accept": DICOM_JSON})
+
+    def unsubscribe(self, uid: str, ae_title: str) -> Answer:
+        """End a subscription."""
+        return self._server.request("DELETE", _subscription(uid, ae_title), headers={"Accept": DICOM_JSON})
+
     def get(self, uid: str) -> Answer:
         """The workitem as it is."""
         return self._server.get(f"/workitems/{uid}")
@@ -126,6 +134,10 @@ class Workitems:
         return self._server.request(method, path, content=json.dumps(payload).encode(), headers=headers)
 
 
+def _subscription(uid: str, ae_title: str) -> str:
+    return f"/workitems/{uid}/subscribers/{ae_title}"
+
+
 def element(vr: str, *values: object) -> dict[str, Any]:
     """An element of the DICOM JSON model; without values it is empty."""
     return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
@@ -149,8 +161,8 @@ def scheduled(patient_id: str) -> Attributes:
     """All that N-CREATE must have (PS3.4, table CC.2.5-3)."""
     empty = {
         "SQ": ("00741210", "00404025", "00404026", "00404027", "00404034", "00404021", "00741002", "00741216",
-               "00380014", "00081084", "0040A370"),
-        "LO": ("00380010", "00081080"),
+               "00380014", "00081084", "0040A370", "00100024", "00101002"),
+        "LO": ("00380010", "00081080", "00100021"),
         "DA": ("00100030",),
         "CS": ("00100040",),
         "LT": ("00400400",),
