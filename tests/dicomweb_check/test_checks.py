@@ -160,3 +160,15 @@ def test_services_without_answer_to_speak_of_fail_and_do_not_end_the_run() -> No
     results = outcomes(lambda _: Response(200, ["no", "data set"]), "stow-all-stored", "qido-json", "wado-instance")
     assert {result.outcome for result in results.values()} <= {Outcome.FAIL, Outcome.SKIPPED}
     assert {result.service for result in results.values()} == {Service.STOW, Service.QIDO, Service.WADO}
+
+
+def test_a_server_that_takes_nothing_fails_and_does_not_end_the_run() -> None:
+    """The data for searches and retrievals cannot be stored then: those checks are skipped, with that reason."""
+    full = lambda request: Response(503 if request.method in ("POST", "DELETE") else 204)  # noqa: E731
+    results = outcomes(full, "stow-all-stored", "qido-json", "wado-instance")
+    assert {name: result.outcome for name, result in results.items()} == {
+        "stow-all-stored": Outcome.FAIL,
+        "qido-json": Outcome.SKIPPED,
+        "wado-instance": Outcome.SKIPPED,
+    }
+    assert "cannot be stored: 503" in results["qido-json"].got

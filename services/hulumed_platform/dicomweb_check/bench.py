@@ -12,7 +12,7 @@ from hulumed_platform.dicomweb_check.multipart import CONTENT_TYPE, related
 from hulumed_platform.dicomweb_check.server import DICOM_JSON, Answer, Server
 from hulumed_platform.dicomweb_check.service import ABSENT, Service, missing_services
 from hulumed_platform.dicomweb_check.synthetic import Instance, make, new_uid
-from hulumed_platform.dicomweb_check.verdict import NotOfferedError
+from hulumed_platform.dicomweb_check.verdict import DeviationError, NotOfferedError, VerdictError
 from hulumed_platform.dicomweb_check.workitems import Workitems
 
 _DELETED = (200, 202, 204)
@@ -85,9 +85,8 @@ class Bench:
     def missing(self) -> dict[Service, str]:
         """Services that are not offered, each with the reason."""
         missing = missing_services(self.server)
-        if self.writes and Service.STOW not in missing and self._wado_answer.status in ABSENT:
-            told = f"the metadata of a stored instance are answered {self._wado_answer.status}"
-            missing[Service.WADO] = f"not offered: {told}"
+        if self.writes and Service.STOW not in missing and (why := self._why_no_wado()):
+            missing[Service.WADO] = f"not offered: {why}"
         return missing
 
     @cached_property
@@ -116,22 +115,32 @@ class Bench:
         Returns:
             How many studies may be left.
         """
-        self.workitems.clean()
         studies = list(dict.fromkeys(self._studies))
-        statuses: list[int] = []
-        for study in studies:
-            statuses.append(self.server.request("DELETE", f"/studies/{study}").status)
-            if statuses[-1] in (405, 501):
-                return len(studies)
+        try:
+            self.workitems.clean()
+            statuses = self._delete(studies)
+        except DeviationError:
+            return len(studies)
         if not any(status in _DELETED for status in statuses):
             return len(studies)
         # What was refused before is not found now.
         return sum(status not in (*_DELETED, 404) for status in statuses)
 
-    @cached_property
-    def _wado_answer(self) -> Answer:
-        """What a server with WADO-RS says of an instance that was just stored."""
-        return self.server.get(f"{self.seed.second.path}/metadata")
+    def _delete(self, studies: list[str]) -> list[int]:
+        statuses: list[int] = []
+        for study in studies:
+            statuses.append(self.server.request("DELETE", f"/studies/{study}").status)
+            if statuses[-1] in (405, 501):
+                break
+        return statuses
+
+    def _why_no_wado(self) -> str:
+        """A server with WADO-RS gives out the metadata of an instance that was just stored."""
+        try:
+            answer = self.server.get(f"{self.seed.second.path}/metadata")
+        except VerdictError as error:
+            return str(error)
+        return f"the metadata of a stored instance are answered {answer.status}" if answer.status in ABSENT else ""
 
     @cached_property
     def _look(self) -> Service | None:
