@@ -10,6 +10,7 @@ from hulumed_platform.cli import model
 from hulumed_platform.cli.ask import ask
 from hulumed_platform.cli.console import errors
 from hulumed_platform.cli.demo import demo
+from hulumed_platform.cli.dicomweb_check import dicomweb_check
 from hulumed_platform.cli.errors import CliError
 from hulumed_platform.cli.post import post
 from hulumed_platform.cli.status import status
@@ -34,6 +35,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run the Hulu-Med platform on this machine, post studies to it, and ask it questions.",
 )
-for command in (up, down, status, post, ask, demo):
+for command in (up, down, status, post, ask, demo, dicomweb_check):
     app.command()(command)
 app.add_typer(model.app, name="model")

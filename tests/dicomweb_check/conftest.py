@@ -1,0 +1,3 @@
+from tests.gateway.conftest import gateway
+
+__all__ = ["gateway"]
