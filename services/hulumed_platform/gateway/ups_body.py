@@ -50,7 +50,8 @@ async def required_body(request: Request, door: Annotated[Door, Depends(door)]) 
 
 async def optional_body(request: Request, door: Annotated[Door, Depends(door)]) -> Attributes | None:
     """As `required_body`, and None where there is no body."""
-    data = b"".join([piece async for piece in limited_body(request, MAX_BODY_BYTES)])
+    pieces = limited_body(request, MAX_BODY_BYTES, idle_timeout_s=door.settings.body_idle_timeout_s)
+    data = b"".join([piece async for piece in pieces])
     if not data:
         return None
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
