@@ -126,6 +126,7 @@ def test_what_happened_while_the_receiver_was_away_comes_when_it_is_back(desk: W
     desk.claim(uid)
     with channel(desk, ae_title) as connection:
         assert seen(connection) == (uid, 1, "IN PROGRESS")
+        assert is_silent(connection), "by now it is noted as sent"
     with channel(desk, ae_title) as connection:
         assert is_silent(connection), "a report that was sent does not come again"
 
