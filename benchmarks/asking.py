@@ -38,9 +38,7 @@ class Cost:
     prompt_tokens: int
 
 
-def ask_rooms(
-    chain: Chain, asked: Asked, *, policy: stage_pb2.Policy.ValueType = stage_pb2.POLICY_HULUMED
-) -> Cost:
+def ask_rooms(chain: Chain, asked: Asked, *, policy: stage_pb2.Policy.ValueType = stage_pb2.POLICY_HULUMED) -> Cost:
     """Ask the decoder room."""
     options = {} if asked.num_planes is None else {"num_planes": asked.num_planes}
     request = question(medium(asked.objects, **options), TEXT, max_new_tokens=NEW_TOKENS)

@@ -51,4 +51,5 @@ def _weights(config: HuluMedConfig) -> dict[str, Tensor]:
 def _weight(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     if len(shape) == 1:
         return torch.zeros(shape) if name.endswith(".bias") else torch.ones(shape)
-    return torch.randn(shape, generator=generator) / shape[-1] ** 0.5
+    weight: Tensor = torch.randn(shape, generator=generator) / float(shape[-1]) ** 0.5
+    return weight

@@ -6,9 +6,11 @@ the same plane. Its size, and the work of attention, grow with the square of the
 Shape suffixes: S patches of all planes, D hidden size, H heads, C head dimension, P planes.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hulumed_platform.model.vision import ROPE_THETA, VisionEncoder
 
@@ -20,7 +22,8 @@ def encode_dense(encoder: VisionEncoder, patches_PNF: Tensor, height: int, width
     mask_SS = block_diagonal(planes, height * width)
     angles_SC = _angles(height, width, merge, encoder.config.head_dim).repeat(planes, 1)
     x_SD = encoder.embeddings(encoder.normalise(patches_PNF)).flatten(0, 1)
-    for layer in encoder.encoder.layers:
+    layers: Any = encoder.encoder.layers
+    for layer in layers:
         x_SD = x_SD + _attention(layer.self_attn, layer.layer_norm1(x_SD), angles_SC, mask_SS)
         x_SD = x_SD + layer.mlp(layer.layer_norm2(x_SD))
     return _merge(encoder.post_layernorm(x_SD), planes, height, width, merge)
@@ -34,7 +37,7 @@ def block_diagonal(planes: int, patches: int) -> Tensor:
     return mask_SS
 
 
-def _attention(attention: nn.Module, x_SD: Tensor, angles_SC: Tensor, mask_SS: Tensor) -> Tensor:
+def _attention(attention: Any, x_SD: Tensor, angles_SC: Tensor, mask_SS: Tensor) -> Tensor:
     q_HSC, k_HSC, v_HSC = (
         projection(x_SD).unflatten(-1, (attention.num_heads, -1)).transpose(0, 1)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -37,8 +38,11 @@ class Cost:
     """Above what the process had with weights and input loaded."""
 
 
-def rows() -> Iterator[Row]:
-    """Time and peak memory at every number of planes, once the two ways are known to agree."""
+def rows(_checkpoint_dir: Path, _scratch: Path) -> Iterator[Row]:
+    """Time and peak memory at every number of planes, once the two ways are known to agree.
+
+    The weights are those of published width, made here: the checkpoint of the other parts is too small to tell.
+    """
     in_fresh_process(check_equal, 8)
     for num_planes in NUM_PLANES:
         dense = in_fresh_process(cost, "dense", num_planes)
@@ -80,7 +84,7 @@ def _seconds(encode: Callable[[VisionEncoder, Tensor], Tensor], encoder: VisionE
 
 @torch.inference_mode()
 def _ours(encoder: VisionEncoder, patches: Tensor) -> Tensor:
-    return torch.cat([encoder(batch, GRID, GRID, MERGE) for batch in patches.split(BATCH)])
+    return torch.cat([encoder(batch, GRID, GRID, MERGE) for batch in torch.split(patches, BATCH)])
 
 
 def _dense(encoder: VisionEncoder, patches: Tensor) -> Tensor:

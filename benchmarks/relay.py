@@ -23,11 +23,12 @@ class Relay(grpc.GenericRpcHandler):
         self.channels: Mapping[str, grpc.Channel] = {}
         """Where to find the rooms, by name; set once they run."""
 
-    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler:
+    def service(self, handler_call_details: Any) -> Any:
         method: str = handler_call_details.method
 
         def forward(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-            call = self._channel(method).unary_stream(method)(request, timeout=context.time_remaining())
+            ask: Any = self._channel(method).unary_stream(method)
+            call = ask(request, timeout=context.time_remaining())
             context.add_callback(call.cancel)
             yield from (list(call) if self.hold else call)
 

@@ -1,4 +1,4 @@
-"""The tables. Only what the path of a study needs; no patient data. Instants are UTC."""
+"""The tables. Instants are UTC. Patient data stand in `attributes` and the columns made of them, nowhere else."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -121,6 +121,9 @@ class Study(Base):
         UniqueConstraint("tenant", "study_instance_uid"),
         Index(None, "state", "last_received_at"),
         Index(None, "tenant", "created_at"),
+        Index(None, "tenant", "patient_id"),
+        Index(None, "tenant", "study_date"),
+        Index(None, "tenant", "accession_number"),
     )
 
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
@@ -139,6 +142,18 @@ class Study(Base):
     lease_expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    attributes: Mapped[dict[str, Any] | None]
+    """In the DICOM JSON model; the columns below are made of it, see `index`. None in rows of the first schema."""
+    study_date: Mapped[str | None] = mapped_column(Text)
+    study_time: Mapped[str | None] = mapped_column(Text)
+    accession_number: Mapped[str | None] = mapped_column(Text)
+    referring_physician_name: Mapped[str | None] = mapped_column(Text)
+    study_description: Mapped[str | None] = mapped_column(Text)
+    patient_name: Mapped[str | None] = mapped_column(Text)
+    patient_id: Mapped[str | None] = mapped_column(Text)
+    patient_birth_date: Mapped[str | None] = mapped_column(Text)
+    patient_sex: Mapped[str | None] = mapped_column(Text)
+    dicom_study_id: Mapped[str | None] = mapped_column(Text)
 
 
 class Series(Base):
@@ -151,6 +166,15 @@ class Series(Base):
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"))
     series_instance_uid: Mapped[str] = mapped_column(_UID)
     modality: Mapped[str | None] = mapped_column(String(16))
+    attributes: Mapped[dict[str, Any] | None]
+    """In the DICOM JSON model; the columns below are made of it, see `index`. None in rows of the first schema."""
+    series_description: Mapped[str | None] = mapped_column(Text)
+    body_part_examined: Mapped[str | None] = mapped_column(Text)
+    series_number: Mapped[str | None] = mapped_column(Text)
+    performed_procedure_step_start_date: Mapped[str | None] = mapped_column(Text)
+    performed_procedure_step_start_time: Mapped[str | None] = mapped_column(Text)
+    scheduled_procedure_step_id: Mapped[str | None] = mapped_column(Text)
+    requested_procedure_id: Mapped[str | None] = mapped_column(Text)
 
 
 class Instance(Base):
@@ -172,6 +196,9 @@ class Instance(Base):
     digest: Mapped[str] = mapped_column(_DIGEST)
     size_bytes: Mapped[int]
     received_at: Mapped[datetime]
+    attributes: Mapped[dict[str, Any] | None]
+    """In the DICOM JSON model; the columns below are made of it, see `index`. None in rows of the first schema."""
+    instance_number: Mapped[str | None] = mapped_column(Text)
 
     series: Mapped[Series] = relationship(lazy="joined", innerjoin=True)
 

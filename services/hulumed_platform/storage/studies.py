@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.storage import index
 from hulumed_platform.storage.inserts import insert_or_ignore
 from hulumed_platform.storage.models import Instance, Series, Study, StudyState
 from hulumed_platform.storage.records import InstanceRecord, Registered
@@ -62,6 +63,8 @@ class Studies:
             last_received_at=record.received_at,
             created_at=record.received_at,
             updated_at=record.received_at,
+            attributes=record.attributes.study,
+            **index.column_values(record.attributes.study, index.STUDY_COLUMNS),
         )
         return self._session.execute(
             update(Study)
@@ -90,6 +93,8 @@ class Studies:
             study_id=study_id,
             series_instance_uid=record.series_instance_uid,
             modality=record.modality,
+            attributes=record.attributes.series,
+            **index.column_values(record.attributes.series, index.SERIES_COLUMNS),
         )
         return self._session.execute(
             select(Series.id).where(
@@ -110,6 +115,8 @@ class Studies:
             digest=record.digest,
             size_bytes=record.size_bytes,
             received_at=record.received_at,
+            attributes=record.attributes.instance,
+            **index.column_values(record.attributes.instance, index.INSTANCE_COLUMNS),
         )
 
     def get(self, tenant: str, study_instance_uid: str) -> Study:

@@ -1,23 +1,26 @@
 """One instance through the door: header read, bytes stored, row committed, and only then acknowledged."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from os import SEEK_END
+from pathlib import Path
 from typing import BinaryIO
 
+from hulumed_platform.archive.header import InstanceHeader, read_header
 from hulumed_platform.core.errors import ErrorCode, PlatformError
-from hulumed_platform.gateway.instance_header import InstanceHeader, read_header
-from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
 from hulumed_platform.storage.records import InstanceRecord, Registered
 from hulumed_platform.storage.studies import Studies
 
+log = logging.getLogger(__name__)
+
 
 class FailureReason(IntEnum):
-    """Values of Failure Reason (0008,1197): PS3.18 table I.2-2, and PS3.7 annex C for the duplicate."""
+    """Failure Reason (0008,1197) of PS3.18, table I.2-2, and status of C-STORE; PS3.7, annex C has the duplicate."""
 
     DUPLICATE = 0x0111
     """Another instance is stored under this SOP Instance UID; it was left as it is."""
@@ -29,9 +32,15 @@ class FailureReason(IntEnum):
     """No DICOM file, cut off, a UID missing or malformed, or a part of another media type."""
 
 
+_REASONS = {
+    ErrorCode.INVALID_INPUT: FailureReason.CANNOT_UNDERSTAND,
+    ErrorCode.TOO_LARGE: FailureReason.OUT_OF_RESOURCES,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one part; UIDs are empty where they could not be read."""
+    """What became of one instance; UIDs are empty where they could not be read."""
 
     study_instance_uid: str = ""
     series_instance_uid: str = ""
@@ -40,48 +49,69 @@ class Outcome:
     failure_reason: FailureReason | None = None
 
 
-class Instances:
-    """Stores the instances of one request."""
+class Intake:
+    """The one path by which instances come in, whatever the door.
 
-    def __init__(self, objects: ObjectStore, database: Database, settings: GatewaySettings, study: str | None) -> None:
+    Args:
+        objects: where their bytes go.
+        database: where their rows go.
+        tenant: whose they are.
+        max_instance_bytes: largest instance, also one that was deflated.
+        scratch_dir: folder for what a deflated one unfolds to; None = the system's temporary folder.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        database: Database,
+        *,
+        tenant: str,
+        max_instance_bytes: int,
+        scratch_dir: Path | None = None,
+    ) -> None:
         self._objects = objects
         self._database = database
-        self._settings = settings
-        self._study = study
+        self._tenant = tenant
+        self._max_instance_bytes = max_instance_bytes
+        self._scratch_dir = scratch_dir
 
-    def store(self, media_type: str, file: BinaryIO) -> Outcome:
+    def store(self, file: BinaryIO, *, study: str | None = None) -> Outcome:
         """Store one instance, durably, or say why not.
 
+        Args:
+            file: a DICOM file (PS3.10) that can be sought; kept byte for byte.
+            study: Study Instance UID that the instance must have; None = any.
+
         Raises:
-            PlatformError: UNAVAILABLE when a store is away or full: the whole request is to be sent again.
+            PlatformError: UNAVAILABLE when a store is away or full: the instance is to be sent again.
         """
         size_bytes = file.seek(0, SEEK_END)
         file.seek(0)
-        if media_type.split(";", maxsplit=1)[0].strip().lower() != "application/dicom":
-            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
-        if size_bytes > self._settings.max_instance_bytes:
+        if size_bytes > self._max_instance_bytes:
             return Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES)
         try:
-            header = read_header(file, size_bytes)
+            header = read_header(file, size_bytes, max_bytes=self._max_instance_bytes, scratch=self._scratch_dir)
             record = self._record(header, size_bytes)
         except PlatformError as error:
-            if error.code is not ErrorCode.INVALID_INPUT:
+            if error.code not in _REASONS:
                 raise
-            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
-        if self._study not in (None, header.study_instance_uid):
+            log.warning("instance refused: %s", error.message)
+            return Outcome(failure_reason=_REASONS[error.code])
+        if study not in (None, header.study_instance_uid):
             return _outcome(header, FailureReason.WRONG_STUDY)
         return self._keep(header, record, file)
 
     def _record(self, header: InstanceHeader, size_bytes: int) -> InstanceRecord:
         """The row to be, its UIDs checked; the digest is known once the bytes are stored."""
         return InstanceRecord(
-            tenant=self._settings.tenant,
+            tenant=self._tenant,
             study_instance_uid=header.study_instance_uid,
             series_instance_uid=header.series_instance_uid,
             sop_instance_uid=header.sop_instance_uid,
             sop_class_uid=header.sop_class_uid,
             transfer_syntax_uid=header.transfer_syntax_uid,
             modality=header.modality,
+            attributes=header.attributes,
             digest="",
             size_bytes=size_bytes,
             received_at=datetime.now(UTC),
@@ -89,7 +119,7 @@ class Instances:
 
     def _keep(self, header: InstanceHeader, record: InstanceRecord, file: BinaryIO) -> Outcome:
         file.seek(0)
-        stored = self._objects.put(self._settings.tenant, _chunks(file))
+        stored = self._objects.put(self._tenant, _chunks(file))
         with self._database.session() as session:
             registered = Studies(session).register(replace(record, digest=stored.digest))
         return _outcome(header, FailureReason.DUPLICATE if registered is Registered.CONFLICT else None)

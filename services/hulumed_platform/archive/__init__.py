@@ -1,0 +1,1 @@
+"""What stands behind every door for DICOM instances: read the header, store the bytes, index them, acknowledge."""
