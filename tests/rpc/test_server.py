@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import grpc
 import pytest
@@ -26,11 +27,12 @@ REQUEST = stage_pb2.StageRequest(tenant="default")
 
 
 class ScriptedIngest(stage_pb2_grpc.IngestServiceServicer):
-    """Answers as the test wants; `release` lets its streams go on."""
+    """Answers as the test wants; `release` lets its streams go on, `linger_s` is what they take to clean up."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
         self.cancelled = threading.Event()
+        self.linger_s = 0.0
         self.plan: Callable[[], stage_pb2.PlanResponse] = stage_pb2.PlanResponse
 
     def Plan(self, request: stage_pb2.StageRequest, context: grpc.ServicerContext) -> stage_pb2.PlanResponse:
@@ -45,6 +47,7 @@ class ScriptedIngest(stage_pb2_grpc.IngestServiceServicer):
             if not context.is_active():
                 return
         yield stage_pb2.StageMessage(trailer=stage_pb2.StreamTrailer())
+        time.sleep(self.linger_s)
 
 
 class Room:
@@ -260,35 +263,54 @@ def test_another_room_at_the_address_is_told(room: Room) -> None:
         StageClient(room.channel, "encoder").plan(REQUEST, timeout_s=5)
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A failed call as gRPC shows it."""
+
+    status: grpc.StatusCode
+    words: str | None = None
+    detail: errors_pb2.ErrorDetail | None = None
+
+    def code(self) -> grpc.StatusCode:
+        return self.status
+
+    def details(self) -> str | None:
+        return self.words
+
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
+        return None if self.detail is None else ((DETAIL_KEY, self.detail.SerializeToString()),)
+
+
 def test_error_of_a_newer_room_keeps_its_words() -> None:
     """In a rolling update a code may come that this version does not have."""
-
-    class Failed:
-        def code(self) -> grpc.StatusCode:
-            return grpc.StatusCode.ABORTED
-
-        def details(self) -> str | None:
-            return None
-
-        def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
-            detail = errors_pb2.ErrorDetail(code="brand_new", message="do this", retryable=True)
-            return ((DETAIL_KEY, detail.SerializeToString()),)
-
-    error = from_call(Failed(), "encoder")
+    detail = errors_pb2.ErrorDetail(code="brand_new", message="do this", retryable=True)
+    error = from_call(Failed(grpc.StatusCode.ABORTED, detail=detail), "encoder")
     assert (error.code, error.message, error.retryable) == (ErrorCode.INTERNAL, "do this", True)
 
 
 def test_unknown_failure_of_the_transport_has_words() -> None:
     """Whatever gRPC itself reports, a user reads a sentence."""
+    error = from_call(Failed(grpc.StatusCode.DATA_LOSS), "encoder")
+    assert error.message == "the encoder room failed without giving a reason"
 
-    class Failed:
-        def code(self) -> grpc.StatusCode:
-            return grpc.StatusCode.DATA_LOSS
 
-        def details(self) -> str | None:
-            return None
+def test_call_that_a_room_drops_may_be_tried_again(room: Room) -> None:
+    """A room that ends drops calls it has not begun, under the status of a caller that left."""
+    dropped = from_call(Failed(grpc.StatusCode.CANCELLED, "CANCELLED"), "encoder")
+    assert (dropped.code, dropped.retryable) == (ErrorCode.UNAVAILABLE, True)
+    stream = room.client.stream(REQUEST, timeout_s=20)
+    stream.cancel()
+    with pytest.raises(PlatformError) as caught:
+        list(stream)
+    assert (caught.value.code, caught.value.retryable) == (ErrorCode.CANCELLED, False)
 
-        def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
-            return None
 
-    assert from_call(Failed(), "encoder").message == "the encoder room failed without giving a reason"
+def test_stream_that_was_read_is_counted_as_answered(room: Room) -> None:
+    """A reader that leaves at the trailer looks like one that gave up, which an operator would be alarmed by."""
+    room.servicer.release.set()
+    room.servicer.linger_s = 0.2
+    labels = {"method": f"/{SERVICE}/Prepare", "code": "ok"}
+    before = REGISTRY.get_sample_value("hulumed_requests_total", labels) or 0.0
+    assert room.prepare() == 0
+    wait_for_sample("hulumed_requests_active", 0)
+    assert REGISTRY.get_sample_value("hulumed_requests_total", labels) == before + 1

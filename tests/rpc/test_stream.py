@@ -79,6 +79,7 @@ def test_stream_with_a_lost_doubled_or_swapped_message_is_refused(data: st.DataO
                 sent[: at + 1] + sent[at:],
                 [*sent[:at], sent[at + 1], sent[at], *sent[at + 2 :]],
                 sent[: at + 1],
+                [*sent, sent[at]],
             ]
         ),
         label="damaged",

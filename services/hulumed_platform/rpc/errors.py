@@ -37,6 +37,8 @@ _BARE_MESSAGES = {
 _TOO_LONG = "message larger than max"
 """gRPC says so of a message over the limit, under the status that a full room has."""
 
+_CANCELLED_HERE = "Locally cancelled by application!"
+
 
 class Call(Protocol):
     """The parts of a failed gRPC call that are read here."""
@@ -69,6 +71,8 @@ def from_call(call: Call, stage: str) -> PlatformError:
     code = _CODE.get(call.code(), ErrorCode.INTERNAL)
     if code is ErrorCode.BUSY and _TOO_LONG in (call.details() or ""):
         code = ErrorCode.TOO_LARGE
+    if code is ErrorCode.CANCELLED and call.details() != _CANCELLED_HERE:
+        code = ErrorCode.UNAVAILABLE  # a room that ends drops calls that it has not begun yet
     message = _BARE_MESSAGES.get(code, "the {stage} room failed without giving a reason").format(stage=stage)
     return PlatformError(code, message)
 

@@ -1,9 +1,9 @@
 """The gRPC server of a room: up and unhealthy at once, serving once it is warm, drained on SIGTERM."""
 
 import logging
+import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -23,8 +23,6 @@ from hulumed_platform.rpc.interceptors import Admission, RoomInterceptor
 from hulumed_platform.rpc.v1 import room_pb2, room_pb2_grpc
 
 log = logging.getLogger(__name__)
-
-_SIGNAL_POLL_S = 0.1
 
 _SPARE_THREADS = 8
 """Threads for health, reflection and Describe while every slot and every place to wait is taken."""
@@ -141,16 +139,15 @@ class RoomServer:
         Args:
             load: brings the weights in and does one warm forward; a signal meanwhile ends the process at once.
         """
+        wakeup = _wakeup_fd()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.start()
         description = load()
         self._loading = False
         self.ready(description)
-        # Nothing that waits for ever: a signal that the system gives to another thread does not wake this one, which
-        # alone runs its handler. And no lock, which the handler would want while this thread holds it.
         while not self._stopping:
-            time.sleep(_SIGNAL_POLL_S)
+            os.read(wakeup, 1)
         log.info("draining")
         self.stop(self._settings.drain_timeout_s)
         flush_traces()
@@ -164,3 +161,14 @@ class RoomServer:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in ("", *self._services):
             self._health.set(service, status)
+
+
+def _wakeup_fd() -> int:
+    """What to read from to wait for a signal, whichever thread the system gives it to.
+
+    Only the main thread runs handlers; one that waits on a lock does not wake when another thread got the signal.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as Python demands
+    signal.set_wakeup_fd(writer)
+    return reader

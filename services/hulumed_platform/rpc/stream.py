@@ -121,6 +121,7 @@ class PlaneReader:
         return chunk
 
     def _read_trailer(self) -> None:
+        """Reads to the end of the call: a sender that is left before counts it as cancelled, and may yet fail."""
         message = next(self._messages, None)
         if message is None or message.WhichOneof("message") != "trailer":
             raise self._broken("the stream ends without its trailer")
@@ -130,6 +131,8 @@ class PlaneReader:
                 f"the trailer counts {trailer.planes} planes and {trailer.rows} rows, "
                 f"{self._planes} and {self._rows} came"
             )
+        if next(self._messages, None) is not None:
+            raise self._broken("something follows the trailer")
         self.trailer = trailer
 
     def _broken(self, reason: str) -> PlatformError:
