@@ -8,6 +8,7 @@ from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.gateway.conftest import RunningGateway
 from tests.gateway.dicom import CONTENT_TYPE, instance, multipart
+from tests.support.completing import complete_quiet
 
 
 def reported(gateway: RunningGateway, study: str) -> None:
@@ -32,7 +33,7 @@ def reported(gateway: RunningGateway, study: str) -> None:
     )
     with gateway.door.database.session() as session:
         workflow = Workflow(session)
-        workflow.complete_quiet(now + timedelta(seconds=60), 0)
+        complete_quiet(session, now + timedelta(seconds=60), quiet_s=0)
         claim = workflow.claim(Studies(session).get(tenant, study).id, "test", now, 60)
         assert claim is not None
         assert workflow.finish(claim, report)

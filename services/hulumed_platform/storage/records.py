@@ -50,6 +50,10 @@ class InstanceRecord:
     size_bytes: int
     received_at: datetime
     attributes: DicomAttributes = field(default_factory=DicomAttributes, repr=False)
+    door: str | None = None
+    calling_ae_title: str | None = None
+    prior: bool = False
+    """Whether it was fetched for another study: a study that holds nothing else is not worked on."""
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import Case, case, null, select, update
 from sqlalchemy.orm import Session
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
@@ -23,7 +23,8 @@ class Studies:
         """Note an instance whose bytes are stored. Idempotent, and safe against others who do the same at once.
 
         A NEW instance makes the study, or puts it back, to `receiving` with its next revision: whoever works on the
-        old one loses the claim. IDENTICAL and CONFLICT (the tenant has this SOP Instance UID with another digest)
+        old one loses the claim, and reports of older revisions are superseded. (A `prior` leaves a study of priors one
+        of priors.) IDENTICAL and CONFLICT (the tenant has this SOP Instance UID with another digest)
         change nothing. Acknowledge after the commit. A transaction that registers instances of several studies does
         so in the order of their UIDs, else two of them may stop each other (then: UNAVAILABLE, retryable).
         """
@@ -32,7 +33,7 @@ class Studies:
             return known
         with self._session.begin_nested() as savepoint:
             study_id = self._reopened_study(record)
-            if self._added_instance(record, self._series_id(record, study_id)):
+            if self._added_instance(record, self._counted_series(record, study_id)):
                 return Registered.NEW
             savepoint.rollback()  # someone else was quicker; leave no trace in the study
         lost_to = self._known(record)
@@ -57,10 +58,12 @@ class Studies:
             id=f"study-{uuid4().hex}",
             tenant=record.tenant,
             study_instance_uid=record.study_instance_uid,
-            state=StudyState.RECEIVING,
+            state=StudyState.PRIOR if record.prior else StudyState.RECEIVING,
             revision=0,
             attempt=0,
+            priority=0,
             last_received_at=record.received_at,
+            opened_at=record.received_at,
             created_at=record.received_at,
             updated_at=record.received_at,
             attributes=record.attributes.study,
@@ -70,7 +73,7 @@ class Studies:
             update(Study)
             .where(Study.tenant == record.tenant, Study.study_instance_uid == record.study_instance_uid)
             .values(
-                state=StudyState.RECEIVING,
+                state=_state_after(record),
                 state_reason=None,
                 revision=Study.revision + 1,
                 attempt=0,
@@ -79,13 +82,20 @@ class Studies:
                 lease_owner=None,
                 lease_expires_at=None,
                 last_received_at=record.received_at,
+                opened_at=case((Study.state == StudyState.RECEIVING, Study.opened_at), else_=record.received_at),
+                look_at=record.received_at,
+                ended_by=None,
+                completion=null(),
+                rule=null(),
+                priority=0,
                 updated_at=record.received_at,
             )
             .returning(Study.id),
             execution_options={"synchronize_session": False},
         ).scalar_one()
 
-    def _series_id(self, record: InstanceRecord, study_id: str) -> str:
+    def _counted_series(self, record: InstanceRecord, study_id: str) -> str:
+        """Make the series where it is new, count one more instance; return its id. The study's row is locked."""
         insert_or_ignore(
             self._session,
             Series,
@@ -93,13 +103,19 @@ class Studies:
             study_id=study_id,
             series_instance_uid=record.series_instance_uid,
             modality=record.modality,
+            last_received_at=record.received_at,
+            num_instances=0,
+            door=record.door,
+            calling_ae_title=record.calling_ae_title,
             attributes=record.attributes.series,
             **index.column_values(record.attributes.series, index.SERIES_COLUMNS),
         )
         return self._session.execute(
-            select(Series.id).where(
-                Series.study_id == study_id, Series.series_instance_uid == record.series_instance_uid
-            )
+            update(Series)
+            .where(Series.study_id == study_id, Series.series_instance_uid == record.series_instance_uid)
+            .values(num_instances=Series.num_instances + 1, last_received_at=record.received_at)
+            .returning(Series.id),
+            execution_options={"synchronize_session": False},
         ).scalar_one()
 
     def _added_instance(self, record: InstanceRecord, series_id: str) -> bool:
@@ -159,3 +175,10 @@ class Studies:
         return self._session.scalars(
             select(Series).where(Series.study_id == study_id).order_by(Series.series_instance_uid)
         ).all()
+
+
+def _state_after(record: InstanceRecord) -> StudyState | Case[StudyState]:
+    """A prior that joins priors starts nothing; whatever else comes opens the study."""
+    if not record.prior:
+        return StudyState.RECEIVING
+    return case((Study.state == StudyState.PRIOR, StudyState.PRIOR), else_=StudyState.RECEIVING)
