@@ -14,6 +14,7 @@ from hulumed_platform.archive.rules.names import INSTANCE_NAMES
 from hulumed_platform.archive.rules.schema import LOCAL, Completion, Peer, Rule, RulesDocument
 
 _MAX_BYTES = 1024 * 1024
+_FOR_EVER = "required_series needs force_s, else a study may wait for ever"
 
 Location = tuple[int | str, ...]
 
@@ -101,7 +102,8 @@ def parse_rules(content: bytes) -> RuleSet:
 
 def rule_set(content: bytes, document: RulesDocument) -> RuleSet:
     """The rules of a document, under the digest of what it was read from."""
-    return RuleSet(digest_of(content), tuple(document.rules), document.completion, document.peers)
+    rules = (rule.model_copy(update={"completion": document.completion_of(rule)}) for rule in document.rules)
+    return RuleSet(digest_of(content), tuple(rules), document.completion, document.peers)
 
 
 def digest_of(content: bytes) -> str:
@@ -166,15 +168,23 @@ def _cross_faults(root: yaml.Node, document: RulesDocument) -> Iterator[Fault]:
     """What one rule alone cannot know."""
     if not document.rules:
         yield Fault(_line(root, ("rules",)), "rules: at least one rule is needed")
+    if _waits_for_ever(document.completion):
+        yield Fault(_line(root, ("completion",)), f"completion: {_FOR_EVER}")
     names = Counter(rule.name for rule in document.rules)
     for number, rule in enumerate(document.rules):
         if names[rule.name] > 1:
-            yield Fault(
-                _line(root, ("rules", number, "name")), f"rules.{number + 1}.name: two rules are named {rule.name}"
-            )
+            line = _line(root, ("rules", number, "name"))
+            yield Fault(line, f"rules.{number + 1}.name: two rules are named {rule.name}")
+        if rule.completion.model_fields_set and _waits_for_ever(document.completion_of(rule)):
+            line = _line(root, ("rules", number, "completion"))
+            yield Fault(line, f"rules.{number + 1}.completion: {_FOR_EVER}")
         if rule.priors and rule.priors.source not in (LOCAL, *document.peers):
             line = _line(root, ("rules", number, "priors", "source"))
             yield Fault(line, f"rules.{number + 1}.priors.source: peers names no {rule.priors.source}")
+
+
+def _waits_for_ever(completion: Completion) -> bool:
+    return bool(completion.required_series) and completion.force_s is None
 
 
 def _line(root: yaml.Node, location: Location) -> int:

@@ -1,9 +1,9 @@
 """What stands in a rules file. docs/rules.md says the same in words, with examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
@@ -113,17 +113,11 @@ class Completion(_Part):
     force_s: float | None = Field(default=5400.0, gt=0)
     """A study is over so long after its first image, or the first late one; null = never."""
     required_series: tuple[When, ...] = ()
-    """The study waits until each of these holds for one of its series."""
+    """The study waits until each of these holds for one of its series; needs `force_s`."""
     on_force: OnForce = OnForce.PROCESS
     """What to do when a study is over while required series are missing."""
     end_on_study_stow: bool = False
     """Whether one request `POST /studies/{uid}` whose instances were all stored ends the study."""
-
-    @model_validator(mode="after")
-    def _ends(self) -> Self:
-        if self.required_series and self.force_s is None:
-            raise ValueError("required_series needs force_s, else a study may wait for ever")
-        return self
 
 
 class Rule(_Part):
@@ -194,19 +188,7 @@ class RulesDocument(_Part):
     peers: Mapping[Name, Peer] = Field(default_factory=dict)
     rules: tuple[Rule, ...]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _inherit(cls, data: Any) -> Any:
-        """Give every rule what the file says of completion and the rule does not."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("rules"), Sequence):
-            return data
-        shared = data.get("completion")
-        if not isinstance(shared, Mapping):
-            return data
-        return {**data, "rules": [_inheriting(rule, shared) for rule in data["rules"]]}
-
-
-def _inheriting(rule: Any, shared: Mapping[Any, Any]) -> Any:
-    if not isinstance(rule, Mapping) or not isinstance(rule.get("completion", {}), Mapping):
-        return rule
-    return {**rule, "completion": {**shared, **rule.get("completion", {})}}
+    def completion_of(self, rule: Rule) -> Completion:
+        """What holds for a rule: its own words, and the file's where it has none."""
+        own = {name: getattr(rule.completion, name) for name in rule.completion.model_fields_set}
+        return self.completion.model_copy(update=own)
