@@ -61,7 +61,7 @@ def test_required_series_are_waited_for_until_the_limit() -> None:
 
 def test_a_sender_may_end_a_study_at_once() -> None:
     """Its word counts more than open series; a whole-study STOW counts where the rule says so."""
-    assert look(study(0, ended_by="UPS workitem"), 1).reason.sentence(after(1)) == "ended by UPS workitem"
+    assert look(study(0, ended_by="UPS workitem"), 1).reason.sentence(after(1)) == "ended explicitly: UPS workitem"
     assert look(study(0, ended_by=WHOLE_STUDY_STOW), 1).verdict is Verdict.OPEN
     willing = RULE.model_copy(update={"end_on_study_stow": True})
     assert look(study(0, ended_by=WHOLE_STUDY_STOW), 1, willing).verdict is Verdict.COMPLETE

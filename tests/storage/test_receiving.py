@@ -1,5 +1,6 @@
 """Open studies: looked at when it is time, never overlooked, and opened again by what comes late."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.endings import end_explicitly
 from hulumed_platform.storage.models import Study, StudyState
 from hulumed_platform.storage.receiving import Look, Receiving
-from hulumed_platform.storage.records import InstanceRecord
+from hulumed_platform.storage.records import InstanceRecord, Source
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import STUDY_UID, after, digest, instance
@@ -19,9 +20,8 @@ RULES = digest("rules")
 OTHER_RULES = digest("other rules")
 
 
-def prior(number: int = 1, *, study: str = STUDY_UID, seconds: float = 0) -> InstanceRecord:
-    given = instance(number, study=study, received_at=after(seconds))
-    return InstanceRecord(**{name: getattr(given, name) for name in given.__slots__} | {"prior": True})
+def prior(number: int, *, seconds: float = 0) -> InstanceRecord:
+    return replace(instance(number, received_at=after(seconds)), source=Source(prior=True))
 
 
 def register(database: Database, *records: InstanceRecord) -> Study:

@@ -120,7 +120,7 @@ def test_the_word_of_a_sender_ends_a_study(bench: Bench, reason: str, modality: 
     with bench.database.session() as session:
         assert end_explicitly(session, "acme", STUDY_UID, reason, after(2))
     ended = bench.look(2)
-    assert (ended.state, sentence(ended, 2)) == (StudyState.COMPLETE, f"ended by {reason}")
+    assert (ended.state, sentence(ended, 2)) == (StudyState.COMPLETE, f"ended explicitly: {reason}")
 
 
 def test_a_whole_study_stow_ends_only_where_the_rule_says_so(bench: Bench) -> None:

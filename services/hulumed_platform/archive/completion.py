@@ -96,7 +96,7 @@ class Reason:
             Code.REQUIRED_SERIES: f"waits for required series: {listed}; opened {ago}, force limit is {limit}",
             Code.QUIET: f"no image came for {limit}, and every required series is there",
             Code.FORCED: f"over by force, {limit} after it was opened{missing}",
-            Code.ENDED: f"ended by {self.ended_by}{missing}",
+            Code.ENDED: f"ended explicitly: {self.ended_by}{missing}",
             Code.UNMATCHED: f"no rule matches, so it goes nowhere; there are: {listed}",
         }
         return sentences[self.code]

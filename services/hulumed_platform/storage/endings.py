@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from hulumed_platform.storage.models import Study, StudyState
 
-WHOLE_STUDY_STOW = "whole-study STOW"
+WHOLE_STUDY_STOW = "the whole study came in one request"
 """The reason for the end of one request `POST /studies/{uid}`; it counts where the study's rule says so."""
 
 
@@ -20,7 +20,7 @@ def end_explicitly(session: Session, tenant: str, study_instance_uid: str, reaso
         session: a transaction that may write.
         tenant: whose study.
         study_instance_uid: which study.
-        reason: who said so, as users shall read it after "ended by", e.g. `UPS workitem`; no patient data.
+        reason: how it was said, as users shall read it, e.g. `its workitem was completed`; no patient data.
         now: the clock.
 
     Returns:

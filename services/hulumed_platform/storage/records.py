@@ -9,7 +9,8 @@ from typing import Any
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.objects import check_tenant
 
-_UID = re.compile(r"[0-9.]{1,64}")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_MAX_UID = 64
 _CODE_STRING = re.compile(r"[A-Z0-9 _]{1,16}")
 
 
@@ -30,13 +31,25 @@ class DicomAttributes:
     instance: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How an instance came in."""
+
+    door: str | None = None
+    """`dicomweb` or `dimse`."""
+    calling_ae_title: str | None = None
+    """Who opened the association that it came by."""
+    prior: bool = False
+    """Whether it was fetched for another study: a study that holds nothing else is not worked on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
     """An instance whose bytes are already in the object store, as its sender's header describes it.
 
     Raises:
-        PlatformError: INVALID_INPUT for a UID that is not 1 to 64 digits and dots (DICOM PS3.5, section 9.1;
-            leading zeros are forgiven, as devices send them) or a modality that is no code string.
+        PlatformError: INVALID_INPUT for a UID that is not 1 to 64 digits with dots in between (DICOM PS3.5,
+            section 9.1; leading zeros are forgiven, as devices send them) or a modality that is no code string.
     """
 
     tenant: str
@@ -50,10 +63,7 @@ class InstanceRecord:
     size_bytes: int
     received_at: datetime
     attributes: DicomAttributes = field(default_factory=DicomAttributes, repr=False)
-    door: str | None = None
-    calling_ae_title: str | None = None
-    prior: bool = False
-    """Whether it was fetched for another study: a study that holds nothing else is not worked on."""
+    source: Source = field(default_factory=Source)
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)
@@ -64,9 +74,9 @@ class InstanceRecord:
 
 
 def check_uid(uid: str, name: str) -> None:
-    """Raise INVALID_INPUT, saying `name`, unless `uid` has 1 to 64 digits and dots."""
-    if not _UID.fullmatch(uid):
-        raise PlatformError(ErrorCode.INVALID_INPUT, f"Malformed {name}; it needs 1 to 64 digits and dots.")
+    """Raise INVALID_INPUT, saying `name`, unless `uid` is numbers with dots in between, 64 characters at most."""
+    if len(uid) > _MAX_UID or not _UID.fullmatch(uid):
+        raise PlatformError(ErrorCode.INVALID_INPUT, f"Malformed {name}; it needs 1 to 64 digits with dots in between.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from typing import Any
 from hulumed_platform.archive.header import InstanceHeader, read_header
 from hulumed_platform.archive.rules.facts import SeriesSource, StudyFacts, facts_of
 
+_MAX_INSTANCE_BYTES = 4 * 1024**3
+"""Of what a deflated one unfolds to."""
+
 
 def facts_of_files(paths: Iterable[Path]) -> Mapping[str, StudyFacts]:
     """Facts of every study among some DICOM files, by Study Instance UID.
@@ -19,7 +22,7 @@ def facts_of_files(paths: Iterable[Path]) -> Mapping[str, StudyFacts]:
     studies: dict[str, dict[str, list[InstanceHeader]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
         with path.open("rb") as file:
-            header = read_header(file, path.stat().st_size)
+            header = read_header(file, path.stat().st_size, max_bytes=_MAX_INSTANCE_BYTES)
         studies[header.study_instance_uid][header.series_instance_uid].append(header)
     return {uid: _facts(series) for uid, series in studies.items()}
 
