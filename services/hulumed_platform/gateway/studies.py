@@ -127,7 +127,6 @@ def _series(instances: Sequence[Instance]) -> list[dict[str, Any]]:
                 "series_instance_uid": instance.series.series_instance_uid,
                 "modality": instance.series.modality,
                 "num_instances": 0,
-                "last_received_at": _time(instance.series.last_received_at),
             },
         )
         entry["num_instances"] += 1

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _MAX_SENT = 100
 """Studies that wait in the broker at most; the others wait in SQL, where waiting costs no messages."""
-_COUNT_ALL_EVERY = timedelta(minutes=1)
+_COUNT_ALL_EVERY = timedelta(seconds=10)
 """Studies that are done are many, and counting them takes its time."""
 _ON_THE_WAY = (StudyState.RECEIVING, StudyState.COMPLETE, StudyState.QUEUED, StudyState.RUNNING)
 
