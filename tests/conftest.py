@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.support.chain",
     "tests.support.checkpoint",
     "tests.support.decoder",
+    "tests.support.pacs",
     "tests.support.postgres",
     "tests.support.redis",
     "tests.support.s3",

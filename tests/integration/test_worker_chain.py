@@ -12,6 +12,7 @@ from hulumed_platform.archive.rules.schema import Prompt
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.models import StudyState
 from hulumed_platform.storage.studies import Studies
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.study_workflow import Outcome, RetryRule, StudyWorkflow
 from tests.storage.rows import STUDY_UID, instance
@@ -34,7 +35,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def workflow(database: Database, chain: Chain) -> StudyWorkflow:
     """The workflow over the real decoder and its object store."""
     rule = builtin_rule(Prompt(text="Report!", max_new_tokens=8))
-    reporter = Reporter(database, chain.objects, chain.decoder, rule, plan_timeout_s=60, report_timeout_s=120)
+    priors = PriorFinder(database, chain.objects, dict)
+    reporter = Reporter(database, chain.objects, chain.decoder, rule, priors, plan_timeout_s=60, report_timeout_s=120)
     return StudyWorkflow(database, reporter, RetryRule(3, 1.0, 1.0), owner="worker", lease_s=60)
 
 

@@ -10,6 +10,7 @@ from hulumed_platform.archive.rules.schema import Prompt
 from hulumed_platform.rpc.clients import DecoderClient, open_channel
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.local import LocalObjects
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.study_workflow import RetryRule, StudyWorkflow
 from tests.support.decoder import ScriptedDecoder
@@ -53,6 +54,7 @@ def make_workflow(
                 "objects": objects,
                 "decoder": DecoderClient(channel),
                 "fallback": builtin_rule(Prompt(text="Report!", system="You report.", max_new_tokens=32)),
+                "priors": PriorFinder(database, objects, dict),
                 "plan_timeout_s": 10.0,
                 "report_timeout_s": 10.0,
             }

@@ -185,6 +185,23 @@ class Studies:
         page = query.order_by(Study.created_at.desc(), Study.id).limit(limit).offset(offset)
         return self._session.scalars(page).all()
 
+    def of_patient(self, tenant: str, patient_id: str, *, first: str, last: str, limit: int) -> Sequence[Study]:
+        """Return studies of a patient by date, the newest first; those that are still coming in are left out.
+
+        Dates are DICOM's, YYYYMMDD, both included.
+        """
+        return self._session.scalars(
+            select(Study)
+            .where(
+                Study.tenant == tenant,
+                Study.patient_id == patient_id,
+                Study.study_date.between(first, last),
+                Study.state != StudyState.RECEIVING,
+            )
+            .order_by(Study.study_date.desc(), Study.study_time.desc(), Study.id)
+            .limit(limit)
+        ).all()
+
     def instances(self, study_id: str) -> Sequence[Instance]:
         """Return the instances, each with its `series`, ordered by Series then SOP Instance UID."""
         return self._session.scalars(

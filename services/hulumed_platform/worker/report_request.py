@@ -18,6 +18,8 @@ _AXES = {
 class PriorStudy:
     """An earlier study as the model sees it. Dates are given as a distance: they would name a patient's visit."""
 
+    study_instance_uid: str
+    revision: int
     days_before: int
     instances: Sequence[Instance]
 

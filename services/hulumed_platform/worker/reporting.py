@@ -1,14 +1,10 @@
 """From a study in storage to its report: prepare, answer, keep the evidence. Knows no states and no broker."""
 
 import logging
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from hulumed_platform.archive.rules.chosen import ChosenRule
-from hulumed_platform.archive.rules.known import stored_facts
-from hulumed_platform.archive.rules.match import chosen_series
 from hulumed_platform.archive.rules.schema import Rule
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.rpc.clients import DecoderClient, OnLeave
@@ -19,6 +15,8 @@ from hulumed_platform.storage.objects import ObjectStore
 from hulumed_platform.storage.records import ReportRecord
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.worker import metrics
+from hulumed_platform.worker.choosing import chosen_instances
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.report_answer import ReportAnswer
 from hulumed_platform.worker.report_request import report_request
 
@@ -36,6 +34,7 @@ class Reporter:
     objects: ObjectStore
     decoder: DecoderClient
     fallback: ChosenRule
+    priors: PriorFinder
     plan_timeout_s: float
     report_timeout_s: float
 
@@ -50,7 +49,10 @@ class Reporter:
             PlatformError: What is wrong with the study, or what could not be reached; CANCELLED by `on_leave`.
         """
         study, chosen = self._study(study_id)
-        request = report_request(study.tenant, self._instances(study, chosen.rule), chosen.rule)
+        instances = self._instances(study, chosen.rule)
+        with metrics.STUDY_SECONDS.labels("priors").time():
+            priors = self.priors.of(study, instances, chosen.rule, on_leave)
+        request = report_request(study.tenant, instances, chosen.rule, priors.studies)
         with metrics.STUDY_SECONDS.labels("prepare").time():
             self._prepare(study_id, request, on_leave)
         with metrics.STUDY_SECONDS.labels("answer").time():
@@ -58,7 +60,7 @@ class Reporter:
         evidence = self.objects.put(request.tenant, [answer.evidence()])
         record = answer.record(evidence.digest, datetime.now(UTC))
         rule = {"name": chosen.rule.name, "digest": chosen.digest}
-        return replace(record, provenance={**record.provenance, "rule": rule})
+        return replace(record, provenance={**record.provenance, "rule": rule, **priors.provenance()})
 
     def _study(self, study_id: str) -> tuple[Study, ChosenRule]:
         with self.database.reading() as session:
@@ -66,21 +68,13 @@ class Reporter:
         return study, self.fallback if study.rule is None else ChosenRule.from_json(study.rule)
 
     def _instances(self, study: Study, rule: Rule) -> list[Instance]:
-        """The instances of the series that the rule chooses."""
         with self.database.reading() as session:
-            studies = Studies(session)
-            series, instances = studies.series(study.id), studies.instances(study.id)
-        remembered: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for instance in instances:
-            remembered[instance.series_id].append(instance.attributes or {})
-        facts = stored_facts(study, series, remembered)
-        chosen = {one.series_instance_uid for one in chosen_series(rule, facts)}
-        if not chosen:
+            instances = chosen_instances(session, study, rule)
+        if not instances:
             raise PlatformError(
-                ErrorCode.INVALID_INPUT,
-                f"Rule {rule.name} chooses none of the {len(series)} series by its expression: {rule.series}",
+                ErrorCode.INVALID_INPUT, f"Rule {rule.name} chooses no series by its expression: {rule.series}"
             )
-        return [instance for instance in instances if instance.series.series_instance_uid in chosen]
+        return instances
 
     def _prepare(self, study_id: str, request: decoder_pb2.GenerateRequest, on_leave: OnLeave) -> None:
         """Read every pixel once, before a GPU is asked: what is broken or does not fit shows here."""

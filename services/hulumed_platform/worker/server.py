@@ -29,6 +29,7 @@ from hulumed_platform.worker.consumer import Consumer
 from hulumed_platform.worker.health import serve_probes
 from hulumed_platform.worker.letting_go import LettingGo
 from hulumed_platform.worker.periodic import Periodic
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.settings import WorkerSettings
 from hulumed_platform.worker.study_workflow import RetryRule, StudyWorkflow
@@ -63,7 +64,8 @@ def run(settings: WorkerSettings) -> None:
         database = stack.enter_context(closing(open_database(settings)))
         database.require_current_schema()
         decoder = DecoderClient(stack.enter_context(open_channel(settings.decoder_address)))
-        workflow = _workflow(settings, database, objects, decoder)
+        priors = PriorFinder(database, objects, lambda: rules.rules.peers)
+        workflow = _workflow(settings, database, objects, decoder, priors)
         send = tasks.register(app, workflow.run)
         sweeper = Sweeper(database, send, Completing(database, rules), pickup_s=settings.pickup_s)
         letting_go = LettingGo(database, objects, settings.tenant, settings.orphan_age_s)
@@ -110,13 +112,14 @@ def _builtin(settings: WorkerSettings) -> ChosenRule:
 
 
 def _workflow(
-    settings: WorkerSettings, database: Database, objects: ObjectStore, decoder: DecoderClient
+    settings: WorkerSettings, database: Database, objects: ObjectStore, decoder: DecoderClient, priors: PriorFinder
 ) -> StudyWorkflow:
     reporter = Reporter(
         database,
         objects,
         decoder,
         fallback=_builtin(settings),
+        priors=priors,
         plan_timeout_s=settings.plan_timeout_s,
         report_timeout_s=settings.report_timeout_s,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hulumed_platform.archive.rules.load import parse_rules
 from hulumed_platform.archive.rules.names import KINDS
-from hulumed_platform.archive.rules.schema import Completion, Rule
+from hulumed_platform.archive.rules.schema import Completion, Priors, Rule
 
 PAGE = (Path(__file__).parents[3] / "docs" / "rules.md").read_text()
 
@@ -33,3 +33,4 @@ def test_every_key_is_listed() -> None:
     """The tables are the schema."""
     assert first_columns("A rule") == set(Rule.model_fields)
     assert first_columns("When a study is complete") == set(Completion.model_fields)
+    assert first_columns("Priors") == set(Priors.model_fields)
