@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.support.checkpoint",
     "tests.support.decoder",
     "tests.support.orthanc",
+    "tests.support.pacs",
     "tests.support.postgres",
     "tests.support.redis",
     "tests.support.s3",

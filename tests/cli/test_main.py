@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hulumed_platform.cli.main import app
 
-_COMMANDS = ("up", "down", "status", "post", "ask", "demo", "model")
+_COMMANDS = ("up", "down", "status", "post", "ask", "demo", "model", "rules")
 
 
 def _run(*arguments: str | Path) -> tuple[int, str, str]:

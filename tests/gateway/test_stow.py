@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from hulumed_platform.storage.endings import WHOLE_STUDY_STOW
 from hulumed_platform.storage.local import LocalObjects
+from hulumed_platform.storage.models import Series, Study
+from hulumed_platform.storage.studies import Studies
 from tests.gateway.conftest import RunningGateway, serving
 from tests.gateway.dicom import CONTENT_TYPE, STUDY, instance, multipart
 from tests.support.processes import free_ports
@@ -36,6 +39,25 @@ def reasons(response: httpx.Response) -> list[int]:
 def stored(response: httpx.Response) -> list[str]:
     items = response.json().get("00081199", {}).get("Value", [])
     return [item["00081155"]["Value"][0] for item in items]
+
+
+def study_of(gateway: RunningGateway, uid: str) -> tuple[Study, list[Series]]:
+    with gateway.door.database.reading() as session:
+        found = Studies(session).get(gateway.door.settings.tenant, uid)
+        return found, list(Studies(session).series(found.id))
+
+
+def test_a_whole_study_in_one_request_is_told_to_its_rule(gateway: RunningGateway) -> None:
+    """Only where every instance was stored, and only by the address of the study; series remember the door."""
+    uid = generate_uid()
+    two = multipart(instance(StudyInstanceUID=uid), instance(StudyInstanceUID=uid))
+    assert store(gateway, two).status_code == 200
+    found, series = study_of(gateway, uid)
+    assert (found.ended_by, [one.door for one in series]) == (None, ["dicomweb"])
+    assert store(gateway, multipart(instance(StudyInstanceUID=uid), b"none"), study=uid).status_code == 202
+    assert study_of(gateway, uid)[0].ended_by is None
+    assert store(gateway, multipart(instance(StudyInstanceUID=uid)), study=uid).status_code == 200
+    assert study_of(gateway, uid)[0].ended_by == WHOLE_STUDY_STOW
 
 
 def test_dicomweb_client_stores_and_the_study_shows(gateway: RunningGateway) -> None:

@@ -9,12 +9,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from hulumed_platform.archive.completion import Code, Reason
 from hulumed_platform.gateway.app import create_app
+from hulumed_platform.storage.models import StudyState
+from hulumed_platform.storage.receiving import Look, Receiving
 from hulumed_platform.storage.records import ReportRecord
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.gateway.conftest import RunningGateway
 from tests.gateway.dicom import CONTENT_TYPE, instance, multipart
+from tests.support.completing import RULES_DIGEST, complete_quiet
 
 
 def reported(gateway: RunningGateway, study: str) -> None:
@@ -39,7 +43,7 @@ def reported(gateway: RunningGateway, study: str) -> None:
     )
     with gateway.door.database.session() as session:
         workflow = Workflow(session)
-        workflow.complete_quiet(now + timedelta(seconds=60), 0)
+        complete_quiet(session, now + timedelta(seconds=60), quiet_s=0)
         claim = workflow.claim(Studies(session).get(tenant, study).id, "test", now, 60)
         assert claim is not None
         assert workflow.finish(claim, report)
@@ -67,6 +71,47 @@ def test_study_without_report_says_where_it_is(gateway: RunningGateway) -> None:
     answer = gateway.http.get(f"/studies/{study}/reports/latest")
     assert answer.status_code == 404
     assert "it is receiving" in answer.json()["error"]["message"]
+
+
+def test_a_receiving_study_says_what_it_waits_for(gateway: RunningGateway) -> None:
+    """Also while no worker runs; the reason is told as of now, in the list too, and names no patient."""
+    study = "1.2.826.0.1.3680043.8.498.7"
+    body = multipart(instance(StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1"))
+    gateway.http.post("/dicom-web/studies", content=body, headers={"Content-Type": CONTENT_TYPE}).raise_for_status()
+    before = gateway.http.get(f"/studies/{study}").json()
+    assert "no worker has looked" in before["state_reason"]
+    with gateway.door.database.session() as session:
+        found = Studies(session).get(gateway.door.settings.tenant, study)
+        since = datetime.now(UTC) - timedelta(seconds=12)
+        reason = Reason(Code.SERIES_OPEN, since, 60, f"{study}.1")
+        look = Look(
+            state=StudyState.RECEIVING,
+            completion=reason.to_json(),
+            rules_digest=RULES_DIGEST,
+            look_at=since + timedelta(seconds=60),
+        )
+        assert Receiving(session).write(found, look, since)
+    told = gateway.http.get(f"/studies/{study}").json()
+    assert told["state"] == "receiving"
+    assert told["state_reason"].startswith(f"series {study}.1 received its last image 1")
+    assert told["state_reason"].endswith("quiet time is 60 s")
+    assert told["next_look_at"] > told["last_received_at"]
+    listed = gateway.http.get("/studies", params={"state": "receiving"}).json()["studies"]
+    assert "received its last image" in next(
+        one["state_reason"] for one in listed if one["study_instance_uid"] == study
+    )
+
+
+def test_a_late_image_supersedes_the_report(gateway: RunningGateway) -> None:
+    """The old report is still there to be read, plainly marked, until there is one of the whole study."""
+    study = "1.2.826.0.1.3680043.8.498.8"
+    reported(gateway, study)
+    assert "no image came" in gateway.http.get(f"/studies/{study}").json()["state_reason"]
+    body = multipart(instance(StudyInstanceUID=study))
+    gateway.http.post("/dicom-web/studies", content=body, headers={"Content-Type": CONTENT_TYPE}).raise_for_status()
+    assert gateway.http.get(f"/studies/{study}").json()["state"] == "receiving"
+    assert gateway.http.get(f"/studies/{study}/reports/latest").json()["status"] == "superseded"
+    assert [one["status"] for one in gateway.http.get(f"/studies/{study}/reports").json()["reports"]] == ["superseded"]
 
 
 def test_unknown_or_malformed_uid(gateway: RunningGateway) -> None:

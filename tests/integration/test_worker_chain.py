@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from hulumed_platform.archive.rules.schema import Prompt
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.models import StudyState
 from hulumed_platform.storage.studies import Studies
-from hulumed_platform.storage.workflow import Workflow
-from hulumed_platform.worker.report_request import ReportPrompt
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.study_workflow import Outcome, RetryRule, StudyWorkflow
 from tests.storage.rows import STUDY_UID, instance
 from tests.support.chain import TENANT, Chain
+from tests.support.completing import complete_quiet
+from tests.support.rules import builtin_rule
 from tests.support.study_desk import StudyDesk
 
 
@@ -32,8 +34,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def workflow(database: Database, chain: Chain) -> StudyWorkflow:
     """The workflow over the real decoder and its object store."""
-    prompt = ReportPrompt("", "Report!", max_new_tokens=8)
-    reporter = Reporter(database, chain.objects, chain.decoder, prompt, plan_timeout_s=60, report_timeout_s=120)
+    rule = builtin_rule(Prompt(text="Report!", max_new_tokens=8))
+    priors = PriorFinder(database, chain.objects, dict)
+    reporter = Reporter(database, chain.objects, chain.decoder, rule, priors, plan_timeout_s=60, report_timeout_s=120)
     return StudyWorkflow(database, reporter, RetryRule(3, 1.0, 1.0), owner="worker", lease_s=60)
 
 
@@ -46,7 +49,7 @@ def post_complete(database: Database, chain: Chain, *names: str) -> str:
             stored = chain.objects.put(TENANT, [Path(path).read_bytes()])
             record = replace(instance(number, tenant=TENANT), digest=stored.digest, size_bytes=stored.size_bytes)
             Studies(session).register(record)
-        Workflow(session).complete_quiet(datetime.now(UTC), 0)
+        complete_quiet(session, datetime.now(UTC), quiet_s=0)
         return Studies(session).get(TENANT, STUDY_UID).id
 
 

@@ -20,6 +20,7 @@ from hulumed_platform.storage import schema
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.migrations.__main__ import draft
 from hulumed_platform.storage.models import Base
+from hulumed_platform.storage.receiving import Receiving
 from hulumed_platform.storage.records import Registered
 from hulumed_platform.storage.studies import Studies
 from tests.storage.rows import STUDY_UID, instance
@@ -279,3 +280,38 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
         Database(f"sqlite:///{path}").check()
     assert not caught.value.retryable
     assert path.read_text().startswith("not a database")
+
+
+def test_studies_of_the_schema_before_are_completed(database_url: str) -> None:
+    """A platform that is upgraded in the middle of a transmission has the times of its series, and looks at once."""
+    database = Database(database_url)
+    with database.session() as session:
+        config = schema.alembic_config(session.connection())
+        command.upgrade(config, "0002")
+        session.execute(text(_OLD_STUDY))
+        session.execute(text(_OLD_SERIES))
+        for number, minute in enumerate((1, 3, 2)):
+            session.execute(text(_OLD_INSTANCE.format(number=number, minute=minute)))
+        command.upgrade(config, "head")
+    with database.reading() as session:
+        study = Studies(session).get("acme", "1.2.3")
+        (series,) = Studies(session).series(study.id)
+        (due,) = Receiving(session).to_look_at(study.last_received_at, limit=10)
+    database.close()
+    assert (series.num_instances, series.last_received_at.minute) == (3, 3)
+    assert (due.id, study.opened_at, study.priority) == ("study-1", study.last_received_at, 0)
+
+
+_AT = "2026-03-01 12:0{}:00.000000"
+_OLD_STUDY = f"""
+    INSERT INTO studies (id, tenant, study_instance_uid, state, revision, attempt,
+                         last_received_at, created_at, updated_at)
+    VALUES ('study-1', 'acme', '1.2.3', 'receiving', 3, 0, '{_AT.format(3)}', '{_AT.format(1)}', '{_AT.format(3)}')
+"""
+_OLD_SERIES = "INSERT INTO series (id, study_id, series_instance_uid) VALUES ('series-1', 'study-1', '1.2.3.1')"
+_OLD_INSTANCE = """
+    INSERT INTO instances (id, series_id, tenant, sop_instance_uid, sop_class_uid, transfer_syntax_uid, digest,
+                           size_bytes, received_at)
+    VALUES ('instance-{number}', 'series-1', 'acme', '1.2.3.1.{number}', '1.2', '1.2', 'sha256:0', 1,
+            '2026-03-01 12:0{minute}:00.000000')
+"""

@@ -13,6 +13,7 @@ from hulumed_platform.storage.retention import remove_expired, remove_unreferenc
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import NOON, STUDY_UID, after, digest, instance, report
+from tests.support.completing import complete_quiet
 
 STORED = StoredObject(digest("upload"), 6)
 SOON = datetime.now(UTC) + timedelta(hours=1)
@@ -136,7 +137,7 @@ def test_bytes_of_studies_and_reports_stay(database: Database, objects: ObjectSt
     with database.session() as session:
         Studies(session).register(instance())
         workflow = Workflow(session)
-        (study_id,) = workflow.complete_quiet(after(60), quiet_s=10)
+        (study_id,) = complete_quiet(session, after(60), quiet_s=10)
         claim = workflow.claim(study_id, "worker", after(61), lease_s=60)
         assert claim is not None
         workflow.finish(claim, report(evidence=evidence.digest))

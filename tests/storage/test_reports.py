@@ -12,6 +12,7 @@ from hulumed_platform.storage.reports import Reports
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import STUDY_UID, after, digest, instance, report
+from tests.support.completing import complete_quiet
 
 
 def add_report(database: Database, number: int, record: ReportRecord) -> str:
@@ -19,7 +20,7 @@ def add_report(database: Database, number: int, record: ReportRecord) -> str:
     with database.session() as session:
         Studies(session).register(instance(number))
         study_id = Studies(session).get("acme", STUDY_UID).id
-        Workflow(session).complete_quiet(after(60), quiet_s=10)
+        complete_quiet(session, after(60), quiet_s=10)
         claim = Workflow(session).claim(study_id, "worker", after(61), lease_s=60)
         assert claim is not None
         assert Workflow(session).finish(claim, record)

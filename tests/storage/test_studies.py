@@ -14,6 +14,7 @@ from hulumed_platform.storage.records import InstanceRecord, Registered
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import STUDY_UID, after, instance, report
+from tests.support.completing import complete_quiet
 from tests.support.postgres import Postgres
 
 
@@ -86,7 +87,7 @@ def test_a_late_instance_opens_the_study_again(database: Database, failed: bool)
     register(database, instance(1))
     with database.session() as session:
         workflow = Workflow(session)
-        (study_id,) = workflow.complete_quiet(after(60), quiet_s=30)
+        (study_id,) = complete_quiet(session, after(60), quiet_s=30)
         claim = workflow.claim(study_id, "w", after(61), lease_s=60)
         assert claim is not None
         assert workflow.fail(claim, "broken", after(62), retry_at=None) if failed else workflow.finish(claim, report())

@@ -15,6 +15,7 @@ from hulumed_platform.storage.reports import Reports
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import after, instance, report
+from tests.support.completing import complete_quiet
 
 LEASE_S = 60
 PICKUP_S = 30
@@ -41,7 +42,7 @@ def study_id(database: Database) -> str:
     """A study that was received at noon and complete a minute later."""
     with database.session() as session:
         Studies(session).register(instance())
-        (complete,) = Workflow(session).complete_quiet(after(60), quiet_s=60)
+        (complete,) = complete_quiet(session, after(60), quiet_s=60)
     return complete
 
 
@@ -57,10 +58,10 @@ def test_a_study_is_complete_once_it_is_quiet(database: Database) -> None:
     with database.session() as session:
         Studies(session).register(instance(1))
         Studies(session).register(instance(2, received_at=after(20)))
-    with workflow(database) as flow:
-        assert flow.complete_quiet(after(49.9), quiet_s=30) == []
-        (complete,) = flow.complete_quiet(after(50), quiet_s=30)
-        assert flow.complete_quiet(after(51), quiet_s=30) == []
+    with database.session() as session:
+        assert complete_quiet(session, after(49.9), quiet_s=30) == []
+        (complete,) = complete_quiet(session, after(50), quiet_s=30)
+        assert complete_quiet(session, after(51), quiet_s=30) == []
     assert study(database, complete).state is StudyState.COMPLETE
 
 
@@ -151,7 +152,8 @@ def test_new_instances_take_the_study_away(database: Database, study_id: str) ->
     with workflow(database) as flow:
         assert not flow.renew(old, after(71), LEASE_S)
         assert not flow.finish(old, report("half"))
-        assert flow.complete_quiet(after(130), quiet_s=60) == [study_id]
+    with database.session() as session:
+        assert complete_quiet(session, after(130), quiet_s=60) == [study_id]
     new = claim(database, study_id, 131)
     assert (new.revision, new.attempt) == (2, 1)
     with workflow(database) as flow:
@@ -207,7 +209,7 @@ def test_studies_that_wait_longest_come_first(database: Database) -> None:
     with database.session() as session:
         for number in range(5):
             Studies(session).register(instance(study=f"1.2.{number}"))
-            Workflow(session).complete_quiet(after(60 + number), quiet_s=10)
+            complete_quiet(session, after(60 + number), quiet_s=10)
         found = Workflow(session).due(after(100), pickup_s=PICKUP_S, limit=3)
         uids = [Studies(session).by_id(study_id).study_instance_uid for study_id in found]
     assert uids == ["1.2.0", "1.2.1", "1.2.2"]

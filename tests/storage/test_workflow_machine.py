@@ -16,6 +16,7 @@ from hulumed_platform.storage.reports import Reports
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import STUDY_UID, after, instance, report
+from tests.support.completing import complete_quiet
 
 LEASE_S = PICKUP_S = QUIET_S = 10
 
@@ -59,7 +60,7 @@ class StudyMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         with self.database.session() as session:
             workflow = Workflow(session)
-            workflow.complete_quiet(self.now, QUIET_S)
+            complete_quiet(session, self.now, quiet_s=QUIET_S)
             for study_id in workflow.due(self.now, pickup_s=PICKUP_S):
                 assert workflow.mark_queued(study_id, self.now, pickup_s=PICKUP_S)
             assert workflow.due(self.now, pickup_s=PICKUP_S) == []
@@ -111,7 +112,7 @@ class StudyMachine(RuleBasedStateMachine):
                 study.state is StudyState.FAILED and study.next_retry_at is None
             )
             workflow, later = Workflow(session), after(self.seconds + 1000)
-            workflow.complete_quiet(later, QUIET_S)
+            complete_quiet(session, later, quiet_s=QUIET_S)
             assert bool(workflow.due(later, pickup_s=PICKUP_S)) is not done
             session.rollback()
 

@@ -11,8 +11,8 @@ from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.models import Report, Study, StudyState
 from hulumed_platform.storage.reports import Reports
 from hulumed_platform.storage.studies import Studies
-from hulumed_platform.storage.workflow import Workflow
 from tests.storage.rows import STUDY_UID, instance
+from tests.support.completing import complete_quiet
 
 TENANT = "acme"
 
@@ -36,7 +36,7 @@ class StudyDesk:
         """Register instances and let the study be complete."""
         study_id = self.post(*numbers)
         with self.database.session() as session:
-            Workflow(session).complete_quiet(datetime.now(UTC), 0)
+            complete_quiet(session, datetime.now(UTC), quiet_s=0)
         return study_id
 
     def study(self, study_id: str) -> Study:

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from hulumed_platform.archive.rules.schema import Prompt
 from hulumed_platform.rpc.clients import DecoderClient, open_channel
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.local import LocalObjects
-from hulumed_platform.worker.report_request import ReportPrompt
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.study_workflow import RetryRule, StudyWorkflow
 from tests.support.decoder import ScriptedDecoder
+from tests.support.rules import builtin_rule
 from tests.support.study_desk import StudyDesk
 
 MakeWorkflow = Callable[..., StudyWorkflow]
@@ -51,7 +53,8 @@ def make_workflow(
                 "database": database,
                 "objects": objects,
                 "decoder": DecoderClient(channel),
-                "prompt": ReportPrompt("You report.", "Report!", max_new_tokens=32),
+                "fallback": builtin_rule(Prompt(text="Report!", system="You report.", max_new_tokens=32)),
+                "priors": PriorFinder(database, objects, dict),
                 "plan_timeout_s": 10.0,
                 "report_timeout_s": 10.0,
             }

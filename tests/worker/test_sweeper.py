@@ -7,8 +7,10 @@ from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.models import StudyState
 from hulumed_platform.worker import metrics
+from hulumed_platform.worker.completing import Completing
 from hulumed_platform.worker.sweeper import Sweeper
 from tests.storage.rows import STUDY_UID
+from tests.support.rules import live
 from tests.support.study_desk import StudyDesk
 
 
@@ -36,7 +38,7 @@ def test_a_quiet_study_is_sent_once(desk: StudyDesk, database: Database, broker:
     """A study is complete after the quiet time, not before; others see it queued when its message is out."""
     quiet = desk.post(1, age_s=60)
     desk.post(1, study=f"{STUDY_UID}.2", age_s=10)
-    sweeper = Sweeper(database, broker.send, quiet_s=30, pickup_s=60)
+    sweeper = Sweeper(database, broker.send, Completing(database, live(quiet_s=30)), pickup_s=60)
 
     sweeper.sweep()
     sweeper.sweep()
@@ -48,14 +50,14 @@ def test_two_sweepers_send_a_study_once(desk: StudyDesk, database: Database, bro
     """Every worker sweeps; SQL lets one through."""
     desk.post(1, age_s=60)
     for _ in range(2):
-        Sweeper(database, broker.send, quiet_s=30, pickup_s=60).sweep()
+        Sweeper(database, broker.send, Completing(database, live(quiet_s=30)), pickup_s=60).sweep()
     assert len(broker.sent) == 1
 
 
 def test_a_lost_message_is_sent_again(desk: StudyDesk, database: Database, broker: Broker) -> None:
     """A study that no worker took up in time is sent again: brokers forget."""
     study_id = desk.post(1, age_s=60)
-    sweeper = Sweeper(database, broker.send, quiet_s=0, pickup_s=1e-6)
+    sweeper = Sweeper(database, broker.send, Completing(database, live(quiet_s=0)), pickup_s=1e-6)
     sweeper.sweep()
     sweeper.sweep()
     assert broker.sent == [(study_id, StudyState.QUEUED)] * 2
@@ -64,7 +66,7 @@ def test_a_lost_message_is_sent_again(desk: StudyDesk, database: Database, broke
 def test_a_broker_that_is_down_loses_nothing(desk: StudyDesk, database: Database, broker: Broker) -> None:
     """What could not be sent is sent when the broker is back, without waiting for the pickup time, and once."""
     studies = {desk.post(1, age_s=60), desk.post(1, study=f"{STUDY_UID}.2", age_s=60)}
-    sweeper = Sweeper(database, broker.send, quiet_s=0, pickup_s=3600)
+    sweeper = Sweeper(database, broker.send, Completing(database, live(quiet_s=0)), pickup_s=3600)
     broker.down = True
     for _ in range(2):
         with pytest.raises(PlatformError) as caught:
@@ -83,7 +85,7 @@ def test_a_backlog_waits_in_sql(desk: StudyDesk, database: Database, broker: Bro
     """A night's worth of studies does not pile up in the broker, where each would be sent again and again."""
     for number in range(105):
         desk.post(1, study=f"{STUDY_UID}.{number}", age_s=60)
-    sweeper = Sweeper(database, broker.send, quiet_s=0, pickup_s=3600)
+    sweeper = Sweeper(database, broker.send, Completing(database, live(quiet_s=0)), pickup_s=3600)
 
     sweeper.sweep()
     sweeper.sweep()

@@ -13,7 +13,7 @@ from hulumed_platform.archive.header import InstanceHeader, read_header
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
-from hulumed_platform.storage.records import InstanceRecord, Registered
+from hulumed_platform.storage.records import InstanceRecord, Registered, Source
 from hulumed_platform.storage.studies import Studies
 
 log = logging.getLogger(__name__)
@@ -75,12 +75,13 @@ class Intake:
         self._max_instance_bytes = max_instance_bytes
         self._scratch_dir = scratch_dir
 
-    def store(self, file: BinaryIO, *, study: str | None = None) -> Outcome:
+    def store(self, file: BinaryIO, *, study: str | None = None, source: Source | None = None) -> Outcome:
         """Store one instance, durably, or say why not.
 
         Args:
             file: a DICOM file (PS3.10) that can be sought; kept byte for byte.
             study: Study Instance UID that the instance must have; None = any.
+            source: how it came in, for rules to ask; None = not known.
 
         Raises:
             PlatformError: UNAVAILABLE when a store is away or full: the instance is to be sent again.
@@ -91,7 +92,7 @@ class Intake:
             return Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES)
         try:
             header = read_header(file, size_bytes, max_bytes=self._max_instance_bytes, scratch=self._scratch_dir)
-            record = self._record(header, size_bytes)
+            record = self._record(header, size_bytes, source or Source())
         except PlatformError as error:
             if error.code not in _REASONS:
                 raise
@@ -101,7 +102,7 @@ class Intake:
             return _outcome(header, FailureReason.WRONG_STUDY)
         return self._keep(header, record, file)
 
-    def _record(self, header: InstanceHeader, size_bytes: int) -> InstanceRecord:
+    def _record(self, header: InstanceHeader, size_bytes: int, source: Source) -> InstanceRecord:
         """The row to be, its UIDs checked; the digest is known once the bytes are stored."""
         return InstanceRecord(
             tenant=self._tenant,
@@ -115,6 +116,7 @@ class Intake:
             digest="",
             size_bytes=size_bytes,
             received_at=datetime.now(UTC),
+            source=source,
         )
 
     def _keep(self, header: InstanceHeader, record: InstanceRecord, file: BinaryIO) -> Outcome:

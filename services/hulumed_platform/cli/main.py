@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from hulumed_platform.cli import model
+from hulumed_platform.cli import model, rules
 from hulumed_platform.cli.ask import ask
 from hulumed_platform.cli.console import errors
 from hulumed_platform.cli.demo import demo
@@ -38,3 +38,4 @@ app = typer.Typer(
 for command in (up, down, status, post, ask, demo, dicomweb_check):
     app.command()(command)
 app.add_typer(model.app, name="model")
+app.add_typer(rules.app, name="rules")

@@ -25,6 +25,8 @@ def wait_for_report(gateway: "Gateway", study: str, *, meanwhile: Callable[[], N
         while (found := gateway.get(f"/studies/{study}"))["state"] != "reported":
             if found["state"] == "failed" and found.get("next_retry_at") is None:
                 raise CliError(f"study {study} failed: {found.get('state_reason')}")
+            if found["state"] == "unmatched":
+                raise CliError(f"study {study} gets no report: {found.get('state_reason')}")
             spinner.update(f"{found['state']}: study {study}")
             meanwhile()
             time.sleep(_POLL_S)

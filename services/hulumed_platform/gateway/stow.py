@@ -1,5 +1,6 @@
 """STOW-RS (PS3.18, section 10.5): instances come in as a stream, and are acknowledged once they are durable."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, BinaryIO
 
 from anyio import to_thread
@@ -12,11 +13,13 @@ from hulumed_platform.gateway.dependencies import Door, door
 from hulumed_platform.gateway.multipart import boundary_of, malformed
 from hulumed_platform.gateway.parts import read_parts
 from hulumed_platform.gateway.urls import public_url
-from hulumed_platform.storage.records import check_uid
+from hulumed_platform.storage.endings import WHOLE_STUDY_STOW, end_explicitly
+from hulumed_platform.storage.records import Source, check_uid
 
 router = APIRouter(prefix="/dicom-web", tags=["DICOMweb"])
 
 _DICOM = "application/dicom"
+_SOURCE = Source(door="dicomweb")
 _DICOM_JSON = "application/dicom+json"
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "Every instance is stored.", "content": {_DICOM_JSON: {}}},
@@ -58,7 +61,7 @@ async def _store(request: Request, door: Door, study: str | None) -> JSONRespons
     def store(media_type: str, file: BinaryIO) -> Outcome:
         if media_type.split(";", maxsplit=1)[0].strip().lower() != _DICOM:
             return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
-        return intake.store(file, study=study)
+        return intake.store(file, study=study, source=_SOURCE)
 
     outcomes: list[Outcome] = []
     limits = {"max_bytes": settings.max_stow_bytes, "max_part_bytes": settings.max_instance_bytes}
@@ -68,8 +71,16 @@ async def _store(request: Request, door: Door, study: str | None) -> JSONRespons
             outcomes.append(await to_thread.run_sync(store, media_type, file, limiter=door.limiter))
     if not outcomes:
         raise malformed("it has no part; send at least one instance")
+    if study is not None and all(outcome.failure_reason is None for outcome in outcomes):
+        await to_thread.run_sync(_end, door, study, limiter=door.limiter)
     body, status = _answer(outcomes, public_url(request) + "/dicom-web")
     return JSONResponse(body, status, media_type=_DICOM_JSON)
+
+
+def _end(door: Door, study: str) -> None:
+    """Tell that a whole study came in one request; whether that is its end is for the study's rule to say."""
+    with door.database.session() as session:
+        end_explicitly(session, door.settings.tenant, study, WHOLE_STUDY_STOW, datetime.now(UTC))
 
 
 def _check_accept(accept: str) -> None:

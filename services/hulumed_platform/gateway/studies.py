@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from hulumed_platform.archive.completion import Reason
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.dependencies import Door, door
 from hulumed_platform.storage.models import Instance, Report, Study, StudyState
@@ -46,38 +47,39 @@ def list_reports(study_uid: str, door: _Door) -> dict[str, Any]:
     with door.database.reading() as session:
         study = _find(Studies(session), door, study_uid)
         reports = Reports(session).history(study.id)
-    return {"reports": [_report(report) for report in reports]}
+    return {"reports": [_report(report, study) for report in reports]}
 
 
 @router.get("/{study_uid}/reports/latest")
 def latest_report(study_uid: str, door: _Door) -> dict[str, Any]:
-    """The report of the newest revision that has one."""
-    return _report(_latest(door, study_uid))
+    """The report of the newest revision that has one; `superseded` once images came after it."""
+    report, study = _latest(door, study_uid)
+    return _report(report, study)
 
 
 @router.get("/{study_uid}/provenance")
 def get_provenance(study_uid: str, door: _Door) -> dict[str, Any]:
     """All that is needed to trace the latest report and to compute it again."""
-    return _latest(door, study_uid).provenance
+    return _latest(door, study_uid)[0].provenance
 
 
 @router.get("/{study_uid}/evidence")
 def get_evidence(study_uid: str, door: _Door) -> dict[str, Any]:
     """Which tokens of which plane the latest report was written from."""
-    report = _latest(door, study_uid)
+    report, _ = _latest(door, study_uid)
     if report.evidence_digest is None:
         raise PlatformError(ErrorCode.NOT_FOUND, "the report of this study has no evidence")
     evidence: dict[str, Any] = json.loads(door.objects.read(door.settings.tenant, report.evidence_digest))
     return {"revision": report.revision, **evidence}
 
 
-def _latest(door: Door, study_uid: str) -> Report:
+def _latest(door: Door, study_uid: str) -> tuple[Report, Study]:
     with door.database.reading() as session:
         study = _find(Studies(session), door, study_uid)
         report = Reports(session).latest(study.id)
     if report is None:
         raise PlatformError(ErrorCode.NOT_FOUND, f"the study has no report yet; it is {study.state.value}")
-    return report
+    return report, study
 
 
 def _find(studies: Studies, door: Door, study_uid: str) -> Study:
@@ -86,10 +88,15 @@ def _find(studies: Studies, door: Door, study_uid: str) -> Study:
 
 
 def _study(study: Study) -> dict[str, Any]:
+    rule = study.rule and {"name": study.rule["rule"]["name"], "digest": study.rule["digest"]}
     return {
         "study_instance_uid": study.study_instance_uid,
         "state": study.state.value,
-        "state_reason": study.state_reason,
+        "state_reason": _state_reason(study, datetime.now(UTC)),
+        "rule": rule,
+        "priority": study.priority,
+        "opened_at": _time(study.opened_at),
+        "next_look_at": _time(study.look_at),
         "revision": study.revision,
         "attempt": study.attempt,
         "next_retry_at": _time(study.next_retry_at),
@@ -97,6 +104,18 @@ def _study(study: Study) -> dict[str, Any]:
         "last_received_at": _time(study.last_received_at),
         "updated_at": _time(study.updated_at),
     }
+
+
+def _state_reason(study: Study, now: datetime) -> str | None:
+    """Why the study is where it is, as of now."""
+    if study.state_reason is not None:
+        return study.state_reason
+    if study.completion is not None:
+        return Reason.from_json(study.completion).sentence(now)
+    if study.state is StudyState.RECEIVING:
+        ago_s = max((now - study.last_received_at).total_seconds(), 0)
+        return f"the last image came {ago_s:.0f} s ago, and no worker has looked at the study since"
+    return "it was fetched as a prior of another study" if study.state is StudyState.PRIOR else None
 
 
 def _series(instances: Sequence[Instance]) -> list[dict[str, Any]]:
@@ -114,11 +133,11 @@ def _series(instances: Sequence[Instance]) -> list[dict[str, Any]]:
     return list(series.values())
 
 
-def _report(report: Report) -> dict[str, Any]:
+def _report(report: Report, study: Study) -> dict[str, Any]:
     return {
         "revision": report.revision,
         "text": report.text,
-        "status": "preliminary",
+        "status": "superseded" if report.revision < study.revision else "preliminary",
         "finish_reason": report.finish_reason,
         "model_label": report.model_label,
         "trained": report.trained,

@@ -22,7 +22,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class StudyState(StrEnum):
-    """Where a study is on its path: receiving → complete → queued → running → reported, or failed."""
+    """Where a study is on its path: receiving → complete → queued → running → reported, or failed.
+
+    An `unmatched` study is complete, and no rule has anything for it. A `prior` was fetched for another study.
+    """
 
     RECEIVING = "receiving"
     COMPLETE = "complete"
@@ -30,6 +33,8 @@ class StudyState(StrEnum):
     RUNNING = "running"
     REPORTED = "reported"
     FAILED = "failed"
+    UNMATCHED = "unmatched"
+    PRIOR = "prior"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -69,6 +74,7 @@ _UID = String(64)  # DICOM PS3.5, section 6.2: a UI value has at most 64 charact
 _DIGEST = String(71)  # "sha256:" and 64 hex digits
 _TENANT = String(63)
 _ID = String(64)
+_EPOCH = "1970-01-01 00:00:00+00:00"  # what SQLite gives to rows that are older than the column
 
 
 class Base(DeclarativeBase):
@@ -119,7 +125,7 @@ class Study(Base):
     __tablename__ = "studies"
     __table_args__ = (
         UniqueConstraint("tenant", "study_instance_uid"),
-        Index(None, "state", "last_received_at"),
+        Index(None, "state", "look_at"),
         Index(None, "tenant", "created_at"),
         Index(None, "tenant", "patient_id"),
         Index(None, "tenant", "study_date"),
@@ -137,6 +143,20 @@ class Study(Base):
     attempt: Mapped[int]
     next_retry_at: Mapped[datetime | None]
     last_received_at: Mapped[datetime]
+    opened_at: Mapped[datetime] = mapped_column(server_default=_EPOCH)
+    """When the first image came, or the first late one: the force limit counts from here."""
+    look_at: Mapped[datetime | None]
+    """When an open study is to be looked at again."""
+    ended_by: Mapped[str | None] = mapped_column(Text)
+    """Who said that the study is over."""
+    completion: Mapped[dict[str, Any] | None]
+    """Why the study is open, or why it is not any more; see `archive.completion.Reason`."""
+    rule: Mapped[dict[str, Any] | None]
+    """The rule by which the study goes since it is complete, whole, as it was then."""
+    rules_digest: Mapped[str | None] = mapped_column(_DIGEST)
+    """Which rules were asked last."""
+    priority: Mapped[int] = mapped_column(server_default="0")
+    """Of the rule; a higher number is worked on first."""
     queued_at: Mapped[datetime | None]
     lease_owner: Mapped[str | None] = mapped_column(String(255))
     lease_expires_at: Mapped[datetime | None]
@@ -166,6 +186,12 @@ class Series(Base):
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"))
     series_instance_uid: Mapped[str] = mapped_column(_UID)
     modality: Mapped[str | None] = mapped_column(String(16))
+    last_received_at: Mapped[datetime] = mapped_column(server_default=_EPOCH)
+    num_instances: Mapped[int] = mapped_column(server_default="0")
+    door: Mapped[str | None] = mapped_column(String(16))
+    """By which the first instance came: `dicomweb` or `dimse`."""
+    calling_ae_title: Mapped[str | None] = mapped_column(String(16))
+    """Who opened the association by which the first instance came."""
     attributes: Mapped[dict[str, Any] | None]
     """In the DICOM JSON model; the columns below are made of it, see `index`. None in rows of the first schema."""
     series_description: Mapped[str | None] = mapped_column(Text)

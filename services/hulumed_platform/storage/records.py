@@ -31,6 +31,18 @@ class DicomAttributes:
     instance: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How an instance came in."""
+
+    door: str | None = None
+    """`dicomweb` or `dimse`."""
+    calling_ae_title: str | None = None
+    """Who opened the association that it came by."""
+    prior: bool = False
+    """Whether it was fetched for another study: a study that holds nothing else is not worked on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
     """An instance whose bytes are already in the object store, as its sender's header describes it.
@@ -51,6 +63,7 @@ class InstanceRecord:
     size_bytes: int
     received_at: datetime
     attributes: DicomAttributes = field(default_factory=DicomAttributes, repr=False)
+    source: Source = field(default_factory=Source)
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)

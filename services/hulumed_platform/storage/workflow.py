@@ -1,5 +1,7 @@
 """How a study moves on: complete → queued → running → reported or failed, each revision worked on by one at a time.
 
+How it becomes complete is `receiving.Receiving`.
+
 SQL is the truth and the broker carries ids only: a message that is lost, late or doubled does no harm, because
 `due` finds what must be sent (again) and `claim` lets one worker through. `now` is always given, never read here.
 """
@@ -21,23 +23,17 @@ class Workflow:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def complete_quiet(self, now: datetime, quiet_s: float) -> Sequence[str]:
-        """Move every receiving study that got nothing for `quiet_s` to complete; return their ids."""
-        last = now - timedelta(seconds=quiet_s)
-        return self._changed(
-            update(Study)
-            .where(Study.state == StudyState.RECEIVING, Study.last_received_at <= last)
-            .values(state=StudyState.COMPLETE, updated_at=now)
-        )
-
     def due(self, now: datetime, *, pickup_s: float, limit: int = 100) -> Sequence[str]:
-        """Return the ids of studies to be sent to a worker, those that wait longest first.
+        """Return the ids of studies to be sent to a worker: by priority, then those that wait longest first.
 
         They are complete; or queued for `pickup_s` without being claimed (the message was lost); or running with a
         lease that ended (the worker died); or failed with a retry whose time has come.
         """
         return self._session.scalars(
-            select(Study.id).where(_is_due(now, pickup_s)).order_by(Study.updated_at, Study.id).limit(limit)
+            select(Study.id)
+            .where(_is_due(now, pickup_s))
+            .order_by(Study.priority.desc(), Study.updated_at, Study.id)
+            .limit(limit)
         ).all()
 
     def num_sent(self, now: datetime, *, pickup_s: float) -> int:
@@ -45,10 +41,11 @@ class Workflow:
         sent = and_(Study.state == StudyState.QUEUED, Study.queued_at > now - timedelta(seconds=pickup_s))
         return self._session.execute(select(func.count()).where(sent)).scalar_one()
 
-    def counts(self) -> dict[StudyState, int]:
-        """Count the studies in each state."""
-        counts = dict.fromkeys(StudyState, 0)
-        for state, count in self._session.execute(select(Study.state, func.count()).group_by(Study.state)):
+    def counts(self, states: Sequence[StudyState] = tuple(StudyState)) -> dict[StudyState, int]:
+        """Count the studies in each of some states."""
+        counts = dict.fromkeys(states, 0)
+        query = select(Study.state, func.count()).where(Study.state.in_(states)).group_by(Study.state)
+        for state, count in self._session.execute(query):
             counts[state] = count
         return counts
 

@@ -8,6 +8,12 @@ STUDIES = Gauge("hulumed_studies", "Studies in the database, by state.", ["state
 STUDIES_WAITING = Gauge(
     "hulumed_studies_waiting", "Studies that are complete and wait for a worker: the queue's length."
 )
+STUDIES_OVER = Counter(
+    "hulumed_studies_over_total",
+    "Studies that were found to be over, by the state that they went to and by why they are over.",
+    ["state", "reason"],
+)
+RULES_BROKEN = Gauge("hulumed_rules_broken", "1 while the rules file has faults and the rules before it count on.")
 STUDIES_ACTIVE = Gauge("hulumed_studies_active", "Studies that this process works on.")
 TASKS = Counter("hulumed_study_tasks_total", "Study tasks that ended, by outcome.", ["outcome"])
 STUDY_SECONDS = Histogram(

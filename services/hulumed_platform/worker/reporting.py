@@ -1,36 +1,45 @@
 """From a study in storage to its report: prepare, answer, keep the evidence. Knows no states and no broker."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from hulumed_platform.archive.rules.chosen import ChosenRule
+from hulumed_platform.archive.rules.schema import Rule
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.rpc.clients import DecoderClient, OnLeave
 from hulumed_platform.rpc.v1 import decoder_pb2
 from hulumed_platform.storage.database import Database
+from hulumed_platform.storage.models import Instance, Study
 from hulumed_platform.storage.objects import ObjectStore
 from hulumed_platform.storage.records import ReportRecord
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.worker import metrics
+from hulumed_platform.worker.choosing import chosen_instances
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.report_answer import ReportAnswer
-from hulumed_platform.worker.report_request import ReportPrompt, report_request
+from hulumed_platform.worker.report_request import report_request
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Writes reports with what it is given: where studies are, whom to ask, what to ask, and for how long."""
+    """Writes reports with what it is given: where studies are, whom to ask, for how long, and a rule.
+
+    `fallback` is the rule of a study that was complete before studies had rules.
+    """
 
     database: Database
     objects: ObjectStore
     decoder: DecoderClient
-    prompt: ReportPrompt
+    fallback: ChosenRule
+    priors: PriorFinder
     plan_timeout_s: float
     report_timeout_s: float
 
     def report(self, study_id: str, on_leave: OnLeave) -> ReportRecord:
-        """Report on the instances that the study has now; its evidence is in the object store on return.
+        """Report on the series that the study's rule chooses; its evidence is in the object store on return.
 
         Args:
             study_id: which study.
@@ -39,18 +48,33 @@ class Reporter:
         Raises:
             PlatformError: What is wrong with the study, or what could not be reached; CANCELLED by `on_leave`.
         """
-        request = self._request(study_id)
+        study, chosen = self._study(study_id)
+        instances = self._instances(study, chosen.rule)
+        with metrics.STUDY_SECONDS.labels("priors").time():
+            priors = self.priors.of(study, instances, chosen.rule, on_leave)
+        request = report_request(study.tenant, instances, chosen.rule, priors.studies)
         with metrics.STUDY_SECONDS.labels("prepare").time():
             self._prepare(study_id, request, on_leave)
         with metrics.STUDY_SECONDS.labels("answer").time():
             answer = self._answer(request, on_leave)
         evidence = self.objects.put(request.tenant, [answer.evidence()])
-        return answer.record(evidence.digest, datetime.now(UTC))
+        record = answer.record(evidence.digest, datetime.now(UTC))
+        rule = {"name": chosen.rule.name, "digest": chosen.digest}
+        return replace(record, provenance={**record.provenance, "rule": rule, **priors.provenance()})
 
-    def _request(self, study_id: str) -> decoder_pb2.GenerateRequest:
+    def _study(self, study_id: str) -> tuple[Study, ChosenRule]:
         with self.database.reading() as session:
-            studies = Studies(session)
-            return report_request(studies.by_id(study_id).tenant, studies.instances(study_id), self.prompt)
+            study = Studies(session).by_id(study_id)
+        return study, self.fallback if study.rule is None else ChosenRule.from_json(study.rule)
+
+    def _instances(self, study: Study, rule: Rule) -> list[Instance]:
+        with self.database.reading() as session:
+            instances = chosen_instances(session, study, rule)
+        if not instances:
+            raise PlatformError(
+                ErrorCode.INVALID_INPUT, f"Rule {rule.name} chooses no series by its expression: {rule.series}"
+            )
+        return instances
 
     def _prepare(self, study_id: str, request: decoder_pb2.GenerateRequest, on_leave: OnLeave) -> None:
         """Read every pixel once, before a GPU is asked: what is broken or does not fit shows here."""

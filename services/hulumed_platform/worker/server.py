@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from uuid import uuid4
 
+from hulumed_platform.archive.rules.builtin import builtin_rules
+from hulumed_platform.archive.rules.chosen import ChosenRule
+from hulumed_platform.archive.rules.load import RulesError, RuleSet, read_rules
+from hulumed_platform.archive.rules.reload import LiveRules
+from hulumed_platform.archive.rules.schema import Prompt
 from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import SettingsError
@@ -19,11 +24,12 @@ from hulumed_platform.storage.objects import ObjectStore
 from hulumed_platform.storage.settings import open_database, open_objects
 from hulumed_platform.worker import tasks
 from hulumed_platform.worker.broker import open_broker
+from hulumed_platform.worker.completing import Completing
 from hulumed_platform.worker.consumer import Consumer
 from hulumed_platform.worker.health import serve_probes
 from hulumed_platform.worker.letting_go import LettingGo
 from hulumed_platform.worker.periodic import Periodic
-from hulumed_platform.worker.report_request import ReportPrompt
+from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.settings import WorkerSettings
 from hulumed_platform.worker.study_workflow import RetryRule, StudyWorkflow
@@ -48,17 +54,20 @@ def run(settings: WorkerSettings) -> None:
     """Work on studies until SIGTERM.
 
     Raises:
+        SettingsError: The rules file has faults, or a store's settings are wrong.
         PlatformError: UNAVAILABLE where the database has the schema of another version, or cannot be reached.
     """
+    rules = open_rules(settings)
     objects = open_objects(settings)
     app = open_broker(settings)
     with ExitStack() as stack:
         database = stack.enter_context(closing(open_database(settings)))
         database.require_current_schema()
         decoder = DecoderClient(stack.enter_context(open_channel(settings.decoder_address)))
-        workflow = _workflow(settings, database, objects, decoder)
+        priors = PriorFinder(database, objects, lambda: rules.rules.peers)
+        workflow = _workflow(settings, database, objects, decoder, priors)
         send = tasks.register(app, workflow.run)
-        sweeper = Sweeper(database, send, quiet_s=settings.quiet_s, pickup_s=settings.pickup_s)
+        sweeper = Sweeper(database, send, Completing(database, rules), pickup_s=settings.pickup_s)
         letting_go = LettingGo(database, objects, settings.tenant, settings.orphan_age_s)
         consumer = Consumer(app)
         sweeps = stack.enter_context(Periodic("sweep", sweeper.sweep, settings.sweep_interval_s))
@@ -67,6 +76,7 @@ def run(settings: WorkerSettings) -> None:
             "broker": consumer.check,
             "database": database.check,
             "objects": objects.check,
+            "rules": rules.check,
             "sweep": sweeps.check,
         }
         stack.enter_context(serve_probes(settings.host, settings.port, checks))
@@ -75,14 +85,41 @@ def run(settings: WorkerSettings) -> None:
     flush_traces()
 
 
+def open_rules(settings: WorkerSettings) -> LiveRules:
+    """The rules of the file, or the built-in one.
+
+    Raises:
+        SettingsError: The file cannot be read or has faults; there are no rules before it that could count on.
+    """
+    if settings.rules_file is None:
+        return LiveRules(_builtin_rules(settings))
+    try:
+        return LiveRules(read_rules(settings.rules_file), settings.rules_file)
+    except RulesError as error:
+        raise SettingsError(f"rules_file: {settings.rules_file}: {error}") from error
+
+
+def _builtin_rules(settings: WorkerSettings) -> RuleSet:
+    prompt = Prompt(
+        text=settings.report_prompt, system=settings.report_system_prompt, max_new_tokens=settings.max_new_tokens
+    )
+    return builtin_rules(prompt, quiet_s=settings.quiet_s)
+
+
+def _builtin(settings: WorkerSettings) -> ChosenRule:
+    rules = _builtin_rules(settings)
+    return ChosenRule(rules.rules[0], rules.digest)
+
+
 def _workflow(
-    settings: WorkerSettings, database: Database, objects: ObjectStore, decoder: DecoderClient
+    settings: WorkerSettings, database: Database, objects: ObjectStore, decoder: DecoderClient, priors: PriorFinder
 ) -> StudyWorkflow:
     reporter = Reporter(
         database,
         objects,
         decoder,
-        ReportPrompt(settings.report_system_prompt, settings.report_prompt, settings.max_new_tokens),
+        fallback=_builtin(settings),
+        priors=priors,
         plan_timeout_s=settings.plan_timeout_s,
         report_timeout_s=settings.report_timeout_s,
     )

@@ -35,8 +35,11 @@ class WorkerSettings(StorageSettings, RoomSettings):
     concurrency: int = Field(default=2, ge=1)
     """Studies that this process works on at the same time."""
 
+    rules_file: Path | None = None
+    """Rules that say which studies are worked on, when they are complete and what is asked of them; see docs/rules.md.
+    It is read again when it changes. Unset = every study, by `quiet_s` and the `report_…` settings below."""
     quiet_s: float = Field(default=30.0, ge=0)
-    """A study is complete when no instance has come for so long."""
+    """A study is complete when no instance has come for so long. Not used where there is a rules file."""
     sweep_interval_s: float = Field(default=2.0, gt=0)
     """How often to look for studies that are complete, lost or to be tried again."""
     pickup_s: float = Field(default=300.0, gt=0)
@@ -51,7 +54,8 @@ class WorkerSettings(StorageSettings, RoomSettings):
     """Longest pause between two attempts."""
 
     report_system_prompt: str = ""
-    """What the model is told before the study; empty = nothing, as the published model was trained."""
+    """What the model is told before the study; empty = nothing, as the published model was trained. This and the next
+    two are not used where there is a rules file."""
     report_prompt: str = Field(default=_REPORT_PROMPT, min_length=1)
     """What the model is asked of every study."""
     max_new_tokens: int = Field(default=1024, ge=1)

@@ -1,4 +1,4 @@
-"""What keeps studies moving when nobody asks: completes the quiet ones and sends those that are due.
+"""What keeps studies moving when nobody asks: completes those that are over and sends those that are due.
 
 Every worker sweeps; SQL lets one of them through. What a broker loses is found here again.
 """
@@ -6,7 +6,7 @@ Every worker sweeps; SQL lets one of them through. What a broker loses is found 
 import logging
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from kombu.exceptions import OperationalError
 
@@ -15,11 +15,15 @@ from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.models import StudyState
 from hulumed_platform.storage.workflow import Workflow
 from hulumed_platform.worker import metrics
+from hulumed_platform.worker.completing import Completing
 
 log = logging.getLogger(__name__)
 
 _MAX_SENT = 100
 """Studies that wait in the broker at most; the others wait in SQL, where waiting costs no messages."""
+_COUNT_ALL_EVERY = timedelta(seconds=10)
+"""Studies that are done are many, and counting them takes its time."""
+_ON_THE_WAY = (StudyState.RECEIVING, StudyState.COMPLETE, StudyState.QUEUED, StudyState.RUNNING)
 
 
 class Sweeper:
@@ -28,15 +32,26 @@ class Sweeper:
     Args:
         database: where studies are.
         send: gives a study's id to the broker; raises kombu's `OperationalError` where it cannot be reached.
-        quiet_s: a study is complete when no instance has come for so long.
+        completing: finds out which studies are over.
         pickup_s: a message that no worker has taken up for so long counts as lost.
+        clock: what time it is.
     """
 
-    def __init__(self, database: Database, send: Callable[[str], None], *, quiet_s: float, pickup_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        send: Callable[[str], None],
+        completing: Completing,
+        *,
+        pickup_s: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
         self._send = send
-        self._quiet_s = quiet_s
+        self._completing = completing
         self._pickup_s = pickup_s
+        self._clock = clock
+        self._counted_all_at: datetime | None = None
         self._unsent: deque[str] = deque()
 
     def sweep(self) -> None:
@@ -45,20 +60,20 @@ class Sweeper:
         Raises:
             PlatformError: UNAVAILABLE when database or broker cannot be reached; what was done stays done.
         """
-        now = datetime.now(UTC)
-        with self._database.session() as session:
-            completed = Workflow(session).complete_quiet(now, self._quiet_s)
-        for study_id in completed:
-            log.info("study complete", extra={"study": study_id})
-        self._count()
+        now = self._clock()
+        self._completing.look(now)
+        self._count(now)
         self._send_marked()
         for study_id in self._due(now):
             self._mark(study_id, now)
             self._send_marked()
 
-    def _count(self) -> None:
+    def _count(self, now: datetime) -> None:
+        everything = self._counted_all_at is None or now - self._counted_all_at >= _COUNT_ALL_EVERY
         with self._database.reading() as session:
-            counts = Workflow(session).counts()
+            counts = Workflow(session).counts(tuple(StudyState) if everything else _ON_THE_WAY)
+        if everything:
+            self._counted_all_at = now
         for state, count in counts.items():
             metrics.STUDIES.labels(state.value).set(count)
         metrics.STUDIES_WAITING.set(counts[StudyState.COMPLETE] + counts[StudyState.QUEUED])
