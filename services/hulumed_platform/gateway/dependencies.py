@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 from fastapi import Request
 
+from hulumed_platform.archive.registration import Registration
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.rpc.clients import DecoderClient, RoomClient
@@ -61,6 +62,7 @@ class Door:
     settings: GatewaySettings
     database: Database
     objects: ObjectStore
+    registration: Registration
     decoder: DecoderClient
     decoder_room: RoomClient
     limiter: CapacityLimiter

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 import uvicorn
 from anyio import CapacityLimiter
 
+from hulumed_platform.archive.registration import Registration
 from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
@@ -34,6 +35,7 @@ def open_door(settings: GatewaySettings) -> Iterator[Door]:
             settings=settings,
             database=database,
             objects=open_objects(settings),
+            registration=Registration(database),
             decoder=DecoderClient(channel),
             decoder_room=RoomClient(channel, "decoder"),
             limiter=CapacityLimiter(settings.max_threads),

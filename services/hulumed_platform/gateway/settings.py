@@ -41,6 +41,11 @@ class GatewaySettings(StorageSettings, RoomSettings):
     """Largest DICOM instance."""
     max_stow_bytes: int = Field(default=32 * _GIB, ge=1024)
     """Largest body of one STOW-RS request, after decompression."""
+    max_stow_instances: int = Field(default=10_000, ge=1)
+    """Instances of one STOW-RS request; what is known of them is held in memory until its body is whole."""
+    stow_timeout_s: float = Field(default=3 * 3600.0, gt=0)
+    """Longest time that the body of a STOW-RS request may take. To be shorter than the worker's `orphan_age_s`: until
+    the body is whole, its instances have no rows."""
     body_idle_timeout_s: float = Field(default=60.0, gt=0)
     """How long the sender of a body may be silent."""
     max_new_tokens: int = Field(default=1024, ge=1)
