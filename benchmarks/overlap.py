@@ -11,9 +11,9 @@ from benchmarks.rooms import running_rooms
 from hulumed_platform.rpc.v1 import stage_pb2
 from tests.support.chain import Chain
 
-NUM_PLANES = 64
+NUM_PLANES = 32
 SIDE_PX = 280
-REPEATS = 5
+REPEATS = 3
 POLICIES = {"every token kept": stage_pb2.POLICY_NONE, "half of each plane kept": stage_pb2.POLICY_HULUMED}
 """Without compression encoder and decoder have as much to do; with it there is less prefill to hide behind encoding."""
 

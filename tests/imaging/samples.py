@@ -78,16 +78,31 @@ def nifti(path: Path, voxels: Array, affine: Array | None = None) -> Path:
     return path
 
 
-def video(path: Path, num_frames: int = 50, fps: int = 10, codec: str = "mpeg4") -> Path:
-    """A film of 96 x 64 pixels that grows lighter by 4 grey levels a frame."""
+def video(
+    path: Path,
+    num_frames: int = 50,
+    fps: int = 10,
+    codec: str = "mpeg4",
+    *,
+    turn_deg: int = 0,
+    paint: npt.NDArray[np.uint8] | None = None,
+) -> Path:
+    """A film of 96 x 64 pixels that grows lighter by 4 grey levels a frame, from 20, over and over after 50 frames.
+
+    `turn_deg` goes into the display matrix (counter-clockwise); `paint` [64, 96, 3] shows where it is lighter.
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        stream.bit_rate = 4_000_000
+        stream.bit_rate, stream.codec_context.gop_size = 4_000_000, 12
+        if turn_deg:
+            stream.set_display_rotation(turn_deg)
         for i in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 20 + 4 * i, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
+            pixels = np.full((64, 96, 3), 20 + 4 * (i % 50), np.uint8)
+            if paint is not None:
+                pixels = np.maximum(pixels, paint)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     return path
 

@@ -7,6 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
 
+from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.types import Window
 from tests.imaging.samples import WHOLE, Array, codes, ct_slice, media, pictures, prepared, real, write
 
@@ -143,3 +144,54 @@ def test_the_chest_radiograph_is_bright_where_bone_is(tmp_path: Path) -> None:
     (plane,) = pictures(prepared(media(real("RG1_UNCR.dcm")), scratch=tmp_path))
     assert dcmread(real("RG1_UNCR.dcm"), stop_before_pixels=True).PhotometricInterpretation == "MONOCHROME1"
     assert plane[800, 870].mean() > plane[700, 400].mean() + 20
+
+
+def test_a_palette_with_alpha_is_shown_without_it(tmp_path: Path) -> None:
+    """Four channels were once handed on as a picture, and ended as an internal error."""
+    dataset = ct_slice(RAMP.astype(np.uint8), **GREY, BitsAllocated=8, BitsStored=8, HighBit=7, PixelRepresentation=0)
+    dataset.PhotometricInterpretation = "PALETTE COLOR"
+    for color in ("Red", "Green", "Blue", "Alpha"):
+        setattr(dataset, f"{color}PaletteColorLookupTableDescriptor", [256, 0, 8])
+        setattr(dataset, f"{color}PaletteColorLookupTableData", bytes(range(256)))
+    dataset["PixelData"].VR = "OB"
+    (plane,) = pictures(prepared(media(write(tmp_path / "i.dcm", dataset)), scratch=tmp_path))
+    np.testing.assert_array_equal(plane[..., 0], RAMP)
+
+
+def test_a_slope_of_zero_is_ignored_and_told(tmp_path: Path) -> None:
+    """Obeyed, it made a plane of one grey level."""
+    path = write(tmp_path / "i.dcm", ct_slice(RAMP, **{**GREY, "RescaleSlope": 0, "RescaleIntercept": 7}))
+    preparation = prepared(media(path, window=WHOLE), scratch=tmp_path)
+    np.testing.assert_array_equal(pictures(preparation)[0][..., 0], RAMP)
+    assert "slope_ignored" in codes(preparation)
+
+
+def test_the_first_of_several_windows_is_taken_and_told(tmp_path: Path) -> None:
+    """A chest CT states a soft tissue and a lung window: which one is shown decides what can be seen."""
+    windows = {"WindowCenter": [100, -600], "WindowWidth": [200, 1500], "VOILUTFunction": "LINEAR_EXACT"}
+    preparation = prepared(media(write(tmp_path / "i.dcm", ct_slice(RAMP + 1024, **windows))), scratch=tmp_path)
+    (note,) = [note for note in preparation.items[0].notes if note.code == "window_first"]
+    assert "centre 100 and width 200" in note.text
+    np.testing.assert_allclose(pictures(preparation)[0][0, :, 0], np.minimum(RAMP[0] / 200 * 255, 255), atol=1)
+
+
+def test_a_color_map_that_is_not_drawn_is_told(tmp_path: Path) -> None:
+    """Perfusion maps bring a supplemental palette: shown in grey they mean something else."""
+    assert "color_map_ignored" in codes(prepared(media(real("eCT_Supplemental.dcm")), scratch=tmp_path))
+
+
+def test_encodings_that_nothing_reads_are_named(tmp_path: Path) -> None:
+    """When planning, not after a model has been waiting for planes; and with the way out."""
+    unknown = (
+        write(tmp_path / "i.dcm", ct_slice(RAMP))
+        .read_bytes()
+        .replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0")
+    )
+    (tmp_path / "i.dcm").write_bytes(unknown)
+    for path, name in (
+        (tmp_path / "i.dcm", "1.2.840.10008.1.2.9"),
+        (real("JPEG-lossy.dcm"), "12 bits encoded as JPEG Extended"),
+    ):
+        with pytest.raises(ImagingError, match=f"{name}.* not read. Export it uncompressed") as caught:
+            prepared(media(path), scratch=tmp_path)
+        assert caught.value.kind == "unsupported"

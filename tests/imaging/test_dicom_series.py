@@ -295,3 +295,34 @@ def test_tomosynthesis_is_a_volume(tmp_path: Path) -> None:
     dataset.Modality = "MG"
     (item,) = prepared(media(write(path, dataset)), scratch=tmp_path).items
     assert (item.kind, item.num_planes) == (Kind.VOLUME, 3)
+
+
+def test_a_slice_without_position_does_not_cost_the_others_their_order(tmp_path: Path) -> None:
+    """It becomes an image of its own."""
+    paths = ct_series(tmp_path, [0, 10, 20])
+    lost = write(tmp_path / "lost.dcm", ct_slice(np.zeros((32, 48), np.int16), ImagePositionPatient=None))
+    preparation = prepared(media([lost, *paths], window=WHOLE), scratch=tmp_path)
+    assert [(item.kind, item.num_planes) for item in preparation.items] == [(Kind.IMAGE, 1), (Kind.VOLUME, 3)]
+    assert [int(shown.mean()) for shown in pictures(preparation, 1)] == [100, 110, 120]
+
+
+@pytest.mark.parametrize("length", [1e-5, 0.9, 1e5])
+def test_direction_cosines_need_not_have_length_one(tmp_path: Path, length: float) -> None:
+    """Rounded ones do not, and every slice was once a stack of its own."""
+    paths = ct_series(tmp_path, TEN, ImageOrientationPatient=[length, 0, 0, 0, length, 0])
+    assert [item.num_planes for item in prepared(media(paths), scratch=tmp_path).items] == [10]
+
+
+@pytest.mark.parametrize("far", [1e300, float("1e7")])
+def test_impossible_positions_are_as_good_as_none(tmp_path: Path, far: float) -> None:
+    """Ten kilometres from the scanner; a number that overflows in the sum of squares."""
+    paths = ct_series(tmp_path, [0, 5, 10], ImagePositionPatient=[0, 0, far])
+    assert "order_by_number" in codes(prepared(media(paths), scratch=tmp_path))
+
+
+def test_a_mosaic_says_so(tmp_path: Path) -> None:
+    """Siemens packs a whole volume into one picture."""
+    path = write(
+        tmp_path / "m.dcm", ct_slice(np.zeros((32, 48), np.int16), ImageType=["ORIGINAL", "PRIMARY", "MOSAIC"])
+    )
+    assert "mosaic" in codes(prepared(media(path), scratch=tmp_path))

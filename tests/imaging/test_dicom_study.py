@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage, VLEndoscopicImageStorage, VLWholeSlideMicroscopyImageStorage
 
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.types import Kind
@@ -36,6 +36,22 @@ def test_a_secondary_capture_on_its_own_is_an_image(tmp_path: Path) -> None:
     """Photographs and scans come as secondary captures."""
     (item,) = prepared(media(real("SC_rgb_rle.dcm")), scratch=tmp_path).items
     assert item.kind is Kind.IMAGE
+
+
+def test_photographs_beside_other_images_are_no_secondary_captures(tmp_path: Path) -> None:
+    """Their SOP classes begin like that of a secondary capture (…1.7 and …1.77.1.1)."""
+    photograph = ct_slice(ZEROS, SOPClassUID=VLEndoscopicImageStorage, Modality="ES", SeriesInstanceUID="1.2.8")
+    preparation = prepared(
+        media([*ct_series(tmp_path, [0, 5]), write(tmp_path / "es.dcm", photograph)]), scratch=tmp_path
+    )
+    assert sorted(item.modality or "" for item in preparation.items) == ["CT", "ES"]
+
+
+def test_whole_slides_are_left_out(tmp_path: Path) -> None:
+    """Their frames are tiles of one picture, not slices."""
+    slide = ct_slice(ZEROS, SOPClassUID=VLWholeSlideMicroscopyImageStorage, Modality="SM")
+    with pytest.raises(ImagingError, match="1 whole slide image"):
+        prepared(media(write(tmp_path / "sm.dcm", slide)), scratch=tmp_path)
 
 
 def test_an_instance_sent_twice_counts_once(tmp_path: Path) -> None:

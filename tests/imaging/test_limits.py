@@ -71,6 +71,16 @@ def test_a_deflated_dicom_bomb_is_counted_before_it_is_inflated(tmp_path: Path) 
     tracemalloc.stop()
     assert error.kind == "too_large"
     assert peak < 40 << 20
+    small = refused(media(path), tmp_path, replace(LIMITS, max_bytes=1 << 24, max_expansion=1e6))
+    assert "max_bytes" in str(small)
+
+
+def test_what_many_files_decompress_to_is_counted_together(tmp_path: Path) -> None:
+    """A hundred volumes of zeros are small files and a full disk."""
+    volume = nifti(tmp_path / "v.nii.gz", np.zeros((100, 100, 100), np.uint8))
+    limits = replace(LIMITS, max_total_bytes=2_500_000)
+    assert len(prepared(media([volume] * 2), scratch=tmp_path, limits=limits).items) == 2
+    assert "max_total_bytes = 2500000" in str(refused(media([volume] * 3), tmp_path, limits))
 
 
 def test_dicom_claims_are_not_believed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """NIfTI: orientation, order, windowing, laziness."""
 
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -147,3 +148,26 @@ def test_a_truncated_volume_is_found_before_any_pixel_is_read(tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ImagingError, match="ends before its voxels"):
         prepared(media(path), scratch=tmp_path)
+
+
+def test_an_oblique_volume_says_so(tmp_path: Path) -> None:
+    """It is not resampled: its axial planes are tilted against the patient by more than 20 degrees."""
+    for angle_deg, said in ((15, "slices, axial, feet"), (40, "slices, oblique axial, feet")):
+        sine, cosine = np.sin(np.deg2rad(angle_deg)), np.cos(np.deg2rad(angle_deg))
+        affine = np.array([[1, 0, 0, 0], [0, 2 * cosine, -sine, 0], [0, 2 * sine, cosine, 0], [0, 0, 0, 1]])
+        path = nifti(tmp_path / "v.nii", np.ones((56, 28, 5), np.uint8), affine)
+        assert said in prepared(media(path), scratch=tmp_path).items[0].description
+
+
+def test_colour_is_read_plane_by_plane(tmp_path: Path) -> None:
+    """The whole volume was once copied into memory when it was opened."""
+    voxels = np.zeros((256, 256, 100), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    path = nifti(tmp_path / "v.nii", voxels)
+    medium = media(path)
+    del voxels
+    tracemalloc.start()
+    for _ in prepared(medium, scratch=tmp_path).planes():
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20

@@ -32,13 +32,14 @@ def test_a_picture_that_fits_is_not_changed(tmp_path: Path) -> None:
     assert plane.novelty.shape == (24,)
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    """A phone held upright stores a lying picture."""
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
+    """A phone held upright stores a lying picture; of a TIFF, Pillow already turns the size that it states."""
     image = Image.fromarray(RGB)
     exif = image.getexif()
     exif[0x0112] = 6
-    image.save(tmp_path / "p.png", exif=exif)
-    preparation = prepared(media(tmp_path / "p.png"), scratch=tmp_path)
+    image.save(tmp_path / f"p.{suffix}", exif=exif)
+    preparation = prepared(media(tmp_path / f"p.{suffix}"), scratch=tmp_path)
     np.testing.assert_array_equal(pictures(preparation)[0], np.rot90(RGB, k=-1))
 
 
@@ -78,7 +79,28 @@ def test_pages_of_a_tiff_are_slices(tmp_path: Path) -> None:
     assert "tiff_pages_are_slices" in codes(preparation)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_thumbnails_are_no_slices(tmp_path: Path) -> None:
+    """Pages of another size or depth than the first are dropped, and said; what remains may be a single picture."""
+    deep = Image.fromarray(np.zeros((56, 84), np.uint16))
+    pages = [Image.fromarray(RGB), Image.fromarray(RGB[::2, ::2]), Image.fromarray(RGB), deep]
+    for count, kind in ((4, Kind.VOLUME), (2, Kind.IMAGE)):
+        pages[0].save(tmp_path / "p.tiff", save_all=True, append_images=pages[1:count])
+        preparation = prepared(media(tmp_path / "p.tiff"), scratch=tmp_path)
+        (item,) = preparation.items
+        assert (item.kind, [plane.index for plane in item.planes]) == (kind, [0, 2][: item.num_planes])
+        assert f"{count - item.num_planes} pages of another size" in " ".join(note.text for note in item.notes)
+
+
+def test_deep_grey_whose_zero_is_white_is_inverted(tmp_path: Path) -> None:
+    """Scanned radiographs; Pillow does so for 8 bits and not for 16."""
+    ramp = np.tile(np.linspace(0, 5000, 56), (56, 1)).astype(np.uint16)
+    path = tmp_path / "p.tiff"
+    Image.fromarray(ramp).save(path, tiffinfo={262: 0})
+    shown = pictures(prepared(media(path, window=Window(2500, 5000)), scratch=tmp_path))[0]
+    assert (shown[0, 0, 0], shown[0, -1, 0]) == (255, 0)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
 def test_animations_are_videos_with_their_times(tmp_path: Path, suffix: str) -> None:
     """Frames of half a second: one a second by default, with time stamps for the prompt."""
     frames = [Image.fromarray(np.full((56, 56), 40 * i, np.uint8)) for i in range(6)]

@@ -45,6 +45,13 @@ def test_time_range_and_rate() -> None:
     assert [TEN_SECONDS[i] for i in chosen] == [2.0, 2.5, 3.0, 3.5, 4.0]
 
 
+def test_ends_that_were_rounded_are_included() -> None:
+    """3 x 0.1 is a little more than 0.3: the frame at the end of the range was lost."""
+    times_s = [i * 0.1 for i in range(10)]
+    chosen, _ = sample_frames(times_s, PrepareOptions(start_s=0.1, end_s=0.3, fps=10.0), LIMITS)
+    assert chosen == [1, 2, 3]
+
+
 def test_a_rate_above_the_films_own_takes_every_frame_once() -> None:
     """No frame is doubled to reach the rate."""
     chosen, _ = sample_frames(TEN_SECONDS, PrepareOptions(fps=60.0), LIMITS)

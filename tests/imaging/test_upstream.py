@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.types import Axis, Preprocessing
@@ -17,6 +18,21 @@ def test_height_and_width_of_pictures_are_swapped(tmp_path: Path) -> None:
     path = picture(tmp_path / "p.png", np.zeros((56, 112, 3), np.uint8))
     (item,) = prepared(media(path, **UPSTREAM), scratch=tmp_path).items
     assert (item.height, item.width) == (8, 4)
+
+
+def test_pictures_are_taken_as_they_lie_in_the_file(tmp_path: Path) -> None:
+    """EXIF is not looked at, neither for the pixels nor for their shape; 16 bits are cut off, not windowed."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.zeros((56, 112, 3), np.uint8)
+    pixels[:, :56] = 255
+    preparation = prepared(media(picture(tmp_path / "p.png", pixels, exif=exif), **UPSTREAM), scratch=tmp_path)
+    assert (preparation.items[0].height, preparation.items[0].width) == (8, 4)
+    assert pictures(preparation)[0][:, 0].min() == 255
+    deep = picture(tmp_path / "d.png", np.full((56, 56), 1000, np.uint16))
+    assert pictures(prepared(media(deep, **UPSTREAM), scratch=tmp_path))[0].min() == 255
+    with pytest.raises(ImagingError, match="window does not apply"):
+        prepared(media(deep, window=WHOLE, **UPSTREAM), scratch=tmp_path)
 
 
 def test_frames_of_videos_are_not(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Videos: containers, times, ranges, and cine loops of DICOM."""
 
 import wave
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -11,6 +13,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG2MPML, MPEG4HP41, UID, UltrasoundMultiFrameImageStorage
 
+from hulumed_platform.imaging import video as video_reader
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.types import Kind
 from tests.imaging.samples import codes, ct_slice, media, pictures, prepared, real, video, write
@@ -64,6 +67,65 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
     assert "resampled_square" in codes(preparation)
 
 
+@pytest.mark.parametrize(("turn_deg", "bright"), [(90, "left"), (-90, "right"), (180, "bottom"), (0, "top")])
+def test_a_film_that_was_held_upright_is_shown_upright(tmp_path: Path, turn_deg: int, bright: str) -> None:
+    """Phones store lying frames and a display matrix; ignored, half of all phone videos lay on their side."""
+    bright_top = np.zeros((64, 96, 3), np.uint8)
+    bright_top[:32] = 250
+    path = video(tmp_path / "v.mp4", num_frames=3, codec="libx264", turn_deg=turn_deg, paint=bright_top)
+    preparation = prepared(media(path, num_planes=1), scratch=tmp_path)
+    (shown,) = pictures(preparation)
+    assert (shown.shape[0] > shown.shape[1]) == (abs(turn_deg) == 90)
+    means = {"left": shown[:, :20], "right": shown[:, -20:], "top": shown[:20], "bottom": shown[-20:]}
+    assert max(means, key=lambda side: float(means[side].mean())) == bright
+
+
+def test_what_lies_between_is_skipped_from_key_frame_to_key_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an hour of endoscopy 128 frames are wanted: decoding all others took longer than the limit allows."""
+    num_decoded, decode = 0, video_reader._decode
+
+    def counting(*args: Any) -> Iterator[av.VideoFrame]:
+        nonlocal num_decoded
+        for frame in decode(*args):
+            num_decoded += 1
+            yield frame
+
+    path = video(tmp_path / "v.mp4", num_frames=300, codec="libx264")
+    preparation = prepared(media(path, num_planes=4), scratch=tmp_path)
+    monkeypatch.setattr(video_reader, "_decode", counting)
+    assert [plane.index for plane in preparation.items[0].planes] == [0, 100, 199, 299]
+    assert frame_numbers(preparation) == [0, 0, 49, 49]
+    assert num_decoded < 150
+
+
+def test_a_film_that_was_cut_off_says_so(tmp_path: Path) -> None:
+    """Half a recording looks like a shorter one."""
+    content = video(tmp_path / "v.mkv", codec="libx264").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: len(content) // 2])
+    whole, cut = (prepared(media(tmp_path / name), scratch=tmp_path) for name in ("v.mkv", "cut.mkv"))
+    assert "frames_missing" not in codes(whole)
+    assert "frames_missing" in codes(cut)
+
+
+@pytest.mark.parametrize(
+    ("name", "noise", "index", "said"),
+    [("v.avi", 255, b"idx1", "frame at .* is damaged"), ("v.mp4", 0, b"moov", "video after .* cannot be read")],
+)
+def test_a_damaged_frame_is_refused_not_shown(tmp_path: Path, name: str, noise: int, index: bytes, said: str) -> None:
+    """Some decoders fill holes with what was there before; other times of the film can still be asked for."""
+    paint = np.random.default_rng(0).integers(0, noise + 1, (64, 96, 3)).astype(np.uint8)
+    path = video(tmp_path / name, num_frames=60, codec="mpeg4" if noise else "libx264", paint=paint)
+    content = bytearray(path.read_bytes())
+    at = content.rindex(index) // 2
+    content[at : at + 100] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(ImagingError, match=said + ".* Choose another time range"):
+        list(prepared(media(path, fps=10.0), scratch=tmp_path).planes())
+    assert len(pictures(prepared(media(path, end_s=0.3, fps=10.0), scratch=tmp_path))) == 4
+
+
 def test_a_range_after_the_end_is_an_error(tmp_path: Path) -> None:
     """With the length, so that the user can mend it."""
     with pytest.raises(ImagingError, match=r"last frame is at 4\.90 seconds"):
@@ -90,6 +152,17 @@ def test_frame_times_may_be_uneven(tmp_path: Path) -> None:
     dataset.PixelData = frames.tobytes()
     (item,) = prepared(media(write(tmp_path / "c.dcm", dataset), num_planes=4), scratch=tmp_path).items
     assert item.timestamps_s == pytest.approx((0, 0.1, 0.4, 0.5))
+
+
+@pytest.mark.parametrize("vector", [[0, -100, 50, -20], [0, 100]])
+def test_frame_times_that_run_backwards_are_not_believed(tmp_path: Path, vector: list[int]) -> None:
+    """Nor are too few of them; a negative last time made every range lie outside the film."""
+    frames = np.zeros((4, 32, 48), np.int16)
+    dataset = ct_slice(frames[0], Modality="XA", NumberOfFrames=4, FrameTimeVector=vector)
+    dataset.PixelData = frames.tobytes()
+    preparation = prepared(media(write(tmp_path / "c.dcm", dataset)), scratch=tmp_path)
+    assert preparation.items[0].timestamps_s == pytest.approx([i / 30 for i in range(4)])
+    assert "times_assumed" in codes(preparation)
 
 
 def test_a_loop_without_frame_time_says_so(tmp_path: Path) -> None:

@@ -159,3 +159,21 @@ def test_caller_with_little_time_shortens_the_limit(
     ):
         list(o.planes())
     assert caught.value.code is ErrorCode.DEADLINE
+
+
+def test_key_changes_with_all_that_changes_planes(
+    make: Callable[..., Preparer], objects: CopyingObjects, tmp_path: Path
+) -> None:
+    """A cache must not answer with the planes of another window, tenant, file order or sampling."""
+    paths = series(tmp_path)
+    medium = stored(objects, *paths)
+    keys = [
+        make().key_parts(TENANT, [medium]),
+        make().key_parts("other", [medium]),
+        make().key_parts(TENANT, [medium, medium]),
+        make().key_parts(TENANT, [stored(objects, *reversed(paths))]),
+        make().key_parts(TENANT, [stored(objects, *paths, options=PrepareOptions(window=samples.WHOLE))]),
+        make(max_planes=2).key_parts(TENANT, [medium]),
+    ]
+    assert len({repr(key) for key in keys}) == len(keys)
+    assert make(max_items=3).key_parts(TENANT, [medium]) == keys[0]

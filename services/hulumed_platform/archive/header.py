@@ -1,9 +1,7 @@
 """What the door must know of a DICOM instance: a few values of its header, and that the file is whole."""
 
-import logging
 import re
 import tempfile
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,9 @@ from pydicom.filereader import read_dataset
 from hulumed_platform.archive.attributes import TAGS, remembered
 from hulumed_platform.archive.elements import CutOffError, Element, Elements
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.imaging.silence import silence
 from hulumed_platform.storage.records import DicomAttributes
 from hulumed_platform.storage.spool import disk_errors
-
-# Its messages quote values of the file, which may be a patient's.
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 _TRANSFER_SYNTAX_UID = 0x00020010
 _SOP_CLASS_UID = 0x00080016
@@ -132,8 +128,7 @@ def _read(file: BinaryIO, size_bytes: int, order: str) -> tuple[dict[int, str], 
 def _attributes(file: BinaryIO, *, implicit: bool, little_endian: bool) -> DicomAttributes:
     """Nothing of a data set that the library cannot read: its bytes are kept all the same."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silence:
             return remembered(
                 read_dataset(file, implicit, little_endian, stop_when=_is_past_index, specific_tags=[*TAGS])
             )

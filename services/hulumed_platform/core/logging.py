@@ -8,7 +8,8 @@ from typing import Any
 
 from opentelemetry import trace
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+"""Fields that every record may have; the last one is uvicorn's, the message again with terminal colours."""
 
 
 class JsonFormatter(logging.Formatter):

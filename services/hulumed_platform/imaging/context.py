@@ -17,14 +17,14 @@ class Stopwatch:
     """Counts the seconds of work against a limit, but not those that a slow consumer takes."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._start_s = time.monotonic()
 
     def check(self) -> None:
         """Raise an `ImagingError` when the time is up."""
-        if time.monotonic() - self._start_s > self._timeout_s:
+        if time.monotonic() - self._start_s > self.timeout_s:
             raise ImagingError(
-                f"preparing took longer than timeout_s = {self._timeout_s:g} seconds. Ask for fewer planes.",
+                f"preparing took longer than timeout_s = {self.timeout_s:g} seconds. Ask for fewer planes.",
                 kind="timeout",
             )
 
@@ -38,12 +38,31 @@ class Stopwatch:
             self._start_s += time.monotonic() - start_s
 
 
+class ScratchSpace:
+    """Counts what one call writes to scratch: a hundred small files may decompress to a full disk."""
+
+    def __init__(self, max_total_bytes: int) -> None:
+        self._max_total_bytes = max_total_bytes
+        self._written = 0
+
+    def take(self, num_bytes: int, label: str) -> None:
+        """Raise an `ImagingError` when this is more than is left."""
+        self._written += num_bytes
+        if self._written > self._max_total_bytes:
+            raise ImagingError(
+                f"{label}: decompressed, the files of the request have more than max_total_bytes = "
+                f"{self._max_total_bytes}. Send fewer.",
+                kind="too_large",
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Handed to every reader."""
 
     limits: Limits
     scratch: Path
+    scratch_space: ScratchSpace
     stopwatch: Stopwatch
 
     def check_plane(self, height_px: int, width_px: int, label: str) -> None:
@@ -55,6 +74,15 @@ class Context:
             raise ImagingError(
                 f"{label}: a plane has {width_px} x {height_px} pixels, more than max_plane_pixels = {limit}. "
                 "Make it smaller first.",
+                kind="too_large",
+            )
+
+    def check_inflated(self, decoded_bytes: int, encoded_bytes: int, label: str) -> None:
+        """Refuse a decompressed file that is over `max_bytes` or far larger than it came."""
+        self.check_expansion(decoded_bytes, encoded_bytes, label)
+        if decoded_bytes > self.limits.max_bytes:
+            raise ImagingError(
+                f"{label} decompresses to more than max_bytes = {self.limits.max_bytes}. Send a smaller one.",
                 kind="too_large",
             )
 

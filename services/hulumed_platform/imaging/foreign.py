@@ -4,44 +4,13 @@ Decoders raise nearly any exception on broken input, and warn and log with value
 may be patient data, so nothing of theirs leaves this module but the type of the exception.
 """
 
-import logging
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL import Image
 
 from hulumed_platform.imaging.errors import ImagingError
-
-for _name in ("pydicom", "nibabel.global", "PIL", "libav", "pylibjpeg"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
-
-
-class _Silence:
-    """Warnings ignored while any thread is inside; `warnings.catch_warnings` alone is not safe across threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._catcher = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._catcher = warnings.catch_warnings()
-                self._catcher.__enter__()
-                warnings.simplefilter("ignore")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._catcher.__exit__(None, None, None)
-
-
-_silence = _Silence()
+from hulumed_platform.imaging.silence import silence
 
 
 @contextmanager
@@ -51,7 +20,7 @@ def parsing(label: str, what: str, mend: str = "Check that the file is complete 
     Not to be held open across a `yield` of ours: the consumer's errors and warnings are not the parser's.
     """
     try:
-        with _silence:
+        with silence:
             yield
     except ImagingError:
         raise

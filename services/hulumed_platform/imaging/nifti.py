@@ -43,6 +43,8 @@ LAYOUTS = {
 }
 """For each axis: (world axis, direction) of the slices, the rows downwards and the columns rightwards."""
 ORDERS = {Axis.AXIAL: "feet to head", Axis.CORONAL: "front to back", Axis.SAGITTAL: "left to right"}
+OBLIQUE = np.cos(np.deg2rad(20.0))
+"""Volumes that are turned further against the patient's axes are called oblique; they are shown as they are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """An opened NIfTI file; `array` is memory-mapped, in stored units and stored axis order, [x, y, z] or [.., 3]."""
+    """An opened NIfTI file; `array` [x, y, z] is memory-mapped, in stored units and stored axis order."""
 
     array: npt.NDArray[Any]
     slope: float
@@ -64,6 +66,7 @@ class Volume:
     affine: npt.NDArray[np.float64]
     spacing_mm: tuple[float, float, float]
     color: bool
+    """Voxels are records of R, G, B (and A)."""
     notes: tuple[Note, ...]
 
     def plane(self, layout: Layout, index: int) -> Values:
@@ -72,6 +75,8 @@ class Volume:
         stored = self.array.shape[axis] - 1 - index if flipped else index
         # A view first: np.take would copy the whole file, stored column by column, for every plane.
         plane: Values = np.ascontiguousarray(np.moveaxis(self.array, axis, 0)[stored])
+        if self.color:
+            plane = np.stack([plane[channel] for channel in ("R", "G", "B")], axis=-1)
         if layout.rows[0] > layout.columns[0]:
             plane = plane.swapaxes(0, 1)
         plane = plane[:: -1 if layout.rows[1] else 1, :: -1 if layout.columns[1] else 1]
@@ -108,7 +113,7 @@ def open_nifti(file: SourceFile, options: PrepareOptions, context: Context, *, g
         planes=tuple(PlaneSource(file.digest, None, None, i, position_mm=i * slice_mm) for i in indices),
         read=lambda stopwatch: _read(volume, layout, indices, options, label=file.label, stopwatch=stopwatch),
         applies=frozenset({"axis", "num_planes"}) | (frozenset() if volume.color or published else {"window"}),
-        description=f"NIfTI volume, {count} slices, {axis}" + ("" if published else f", {ORDERS[axis]}"),
+        description=f"NIfTI volume, {count} slices, {axis if published else _describe(volume, axis)}",
         notes=(*volume.notes, *notes, *resampled, *_window_notes(volume, options)),
     )
 
@@ -122,16 +127,13 @@ def _load(path: Path, label: str) -> Volume:
     affine, affine_notes = _affine(header)
     slope, intercept = header.get_slope_inter()
     spacing_mm = [float(side) for side in np.linalg.norm(affine[:3, :3], axis=0)]
-    color = stored.dtype.names is not None
-    if color:
-        stored = np.stack([stored[channel] for channel in ("R", "G", "B")], axis=-1)
     return Volume(
         array=stored,
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
         affine=affine,
         spacing_mm=(spacing_mm[0], spacing_mm[1], spacing_mm[2]),
-        color=color,
+        color=stored.dtype.names is not None,
         notes=(*notes, *affine_notes),
     )
 
@@ -168,6 +170,11 @@ def _affine(header: Any) -> tuple[npt.NDArray[np.float64], tuple[Note, ...]]:
         text = "the file states no orientation: radiological storage order (first axis to the left) is assumed"
         return affine, (Note("orientation_assumed", text),)
     return affine, ()
+
+
+def _describe(volume: Volume, axis: Axis) -> str:
+    cosines = np.abs(volume.affine[:3, :3]) / volume.spacing_mm
+    return f"{'oblique ' if cosines.max(axis=0).min() < OBLIQUE else ''}{axis}, {ORDERS[axis]}"
 
 
 def _default_axis(volume: Volume) -> Axis:
@@ -234,11 +241,7 @@ def _decompress(file: SourceFile, context: Context) -> Path:
         while chunk := packed.read(4 * MEBIBYTE):
             context.stopwatch.check()
             decoded_bytes += len(chunk)
-            context.check_expansion(decoded_bytes, encoded_bytes, file.label)
-            if decoded_bytes > context.limits.max_bytes:
-                raise ImagingError(
-                    f"{file.label} decompresses to more than max_bytes = {context.limits.max_bytes}.",
-                    kind="too_large",
-                )
+            context.check_inflated(decoded_bytes, encoded_bytes, file.label)
+            context.scratch_space.take(len(chunk), file.label)
             plain.write(chunk)
     return Path(plain.name)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hulumed_platform.imaging import upstream
 from hulumed_platform.imaging.budget import Grid, Shape, num_tokens, plan
-from hulumed_platform.imaging.context import Context, Stopwatch
+from hulumed_platform.imaging.context import Context, ScratchSpace, Stopwatch
 from hulumed_platform.imaging.dicom.study import open_study
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.nifti import open_nifti
@@ -58,7 +58,8 @@ class Preparation:
 
 
 def prepare(media: Sequence[Media], *, limits: Limits, budget: TokenBudget, scratch: Path) -> Preparation:
-    """Read headers and geometry, sort, plan the resize. No pixel is decoded yet.
+    """Read headers and geometry, sort, plan the resize. Of pixels, only those of animations and of the first frame of a
+    video are decoded yet.
 
     Args:
         media: what the request refers to, in its order; one medium may become several items (a DICOM study).
@@ -70,7 +71,7 @@ def prepare(media: Sequence[Media], *, limits: Limits, budget: TokenBudget, scra
         ImagingError: input that is broken, unsupported, too large or too slow, or an option that does not apply.
     """
     _check_bytes(media, limits)
-    context = Context(limits, scratch, Stopwatch(limits.timeout_s))
+    context = Context(limits, scratch, ScratchSpace(limits.max_total_bytes), Stopwatch(limits.timeout_s))
     stacks: list[tuple[int, Stack]] = []
     left_out: list[LeftOut] = []
     for index, medium in enumerate(media):
@@ -217,9 +218,8 @@ def _check_options(options: PrepareOptions, limits: Limits) -> None:
         raise ImagingError(f"A window width of {options.window.width:g} must be above 0.")
     start_s, end_s = options.start_s or 0.0, options.end_s
     if start_s < 0 or (end_s is not None and end_s < start_s):
-        raise ImagingError(
-            f"The time range {start_s:g} to {end_s} seconds must not be negative or end before it starts."
-        )
+        until = "the end" if end_s is None else f"{end_s:g} seconds"
+        raise ImagingError(f"The time range {start_s:g} to {until} must not be negative or end before it starts.")
 
 
 def _check_applies(options: PrepareOptions, stacks: Sequence[Stack]) -> None:

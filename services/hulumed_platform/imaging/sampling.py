@@ -18,7 +18,7 @@ DEFAULT_CINE_PLANES = 16
 
 
 EPSILON = 1e-6
-"""Of a tick, for time stamps that were rounded."""
+"""Of a tick or a second, for time stamps that were rounded."""
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -73,7 +73,8 @@ def _inside(times_s: Sequence[float], options: PrepareOptions) -> list[int]:
         raise ImagingError(f"start_s = {start_s:g} lies after the video, whose last frame is at {last_s:.2f} seconds.")
     if end_s is not None and end_s > last_s + 1.0:
         raise ImagingError(f"end_s = {end_s:g} lies after the video, whose last frame is at {last_s:.2f} seconds.")
-    inside = [i for i, time_s in enumerate(times_s) if start_s <= time_s and (end_s is None or time_s <= end_s)]
+    from_s, to_s = start_s - EPSILON, math.inf if end_s is None else end_s + EPSILON
+    inside = [i for i, time_s in enumerate(times_s) if from_s <= time_s <= to_s]
     if inside:
         return inside
     # A range between two frames shows the frame that is on screen then.

@@ -80,7 +80,7 @@ class Limits:
     max_bytes: int = 2048 * MEBIBYTE
     """Bytes of one file, as it came and decompressed."""
     max_total_bytes: int = 8192 * MEBIBYTE
-    """Bytes of all files of a call."""
+    """Bytes of all files of a call, and again of all that is decompressed to scratch."""
     max_plane_pixels: int = 64 * 1000 * 1000
     """Pixels of one plane before it is resized."""
     max_planes: int = 4096

@@ -4,6 +4,8 @@
   are not square are resized to the transposed shape. Video frames are arrays and keep theirs.
 * NIfTI: stored axes as they are (axial = 2, coronal = 1, sagittal = 0), 180 slices by integer linspace (some twice
   where the volume is shorter), each slice stretched from its own minimum to its own maximum.
+* Pictures: as they lie in the file, whatever their EXIF orientation; more than 8 bits are cut off as Pillow does it.
+* Videos: pixels that are not square stay as stored. Which frames are taken is as ours: the published packages differ.
 * DICOM is not read at all.
 """
 

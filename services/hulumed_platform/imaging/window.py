@@ -38,13 +38,18 @@ def apply_window(values: Values, window: Window, function: VoiFunction = VoiFunc
     center, width = window.center, window.width
     if function is VoiFunction.LINEAR and width >= 1:
         center, width = center - 0.5, max(width - 1, 1e-3)
-    scaled: Values = (values.astype(np.float32) - np.float32(center)) / np.float32(width)
-    grey: Values
+    grey: Values = values.astype(np.float32)
+    # In place: this runs over every pixel, and memory is what it waits for.
+    grey -= np.float32(center)
+    grey /= np.float32(width)
     if function is VoiFunction.SIGMOID:
-        grey = 255.0 / (1.0 + np.exp(np.clip(-4.0 * scaled, -80, 80)))
+        grey = 255.0 / (1.0 + np.exp(np.clip(-4.0 * grey, -80, 80)))
     else:
-        grey = (scaled + 0.5) * 255.0
-    return np.rint(np.nan_to_num(np.clip(grey, 0.0, 255.0), nan=0.0)).astype(np.uint8)
+        grey += np.float32(0.5)
+        grey *= np.float32(255.0)
+    np.clip(grey, 0.0, 255.0, out=grey)
+    grey[np.isnan(grey)] = 0.0
+    return np.rint(grey, out=grey).astype(np.uint8)
 
 
 def robust_window(planes: Iterable[Values]) -> Window:

@@ -57,7 +57,8 @@ class Preparer:
     def key_parts(self, tenant: str, media: Sequence[StoredMedia]) -> list[Any]:
         """All that the planes of a request depend on."""
         described = [[[file.digest for file in medium.files], medium.kind, asdict(medium.options)] for medium in media]
-        return [tenant, described, PREPROCESSING_VERSION, asdict(self._budget)]
+        # Of the limits, this one alone changes planes instead of refusing them.
+        return [tenant, described, PREPROCESSING_VERSION, asdict(self._budget), self._limits.max_planes]
 
     @contextmanager
     def open(

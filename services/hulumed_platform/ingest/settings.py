@@ -25,7 +25,7 @@ class IngestSettings(ObjectSettings, GrpcRoomSettings):
     max_bytes: int = Field(default=_LIMITS.max_bytes, gt=0)
     """Bytes of one file, as it came and decompressed."""
     max_total_bytes: int = Field(default=_LIMITS.max_total_bytes, gt=0)
-    """Bytes of all files of a request."""
+    """Bytes of all files of a request, and again of all that is decompressed to scratch."""
     max_plane_pixels: int = Field(default=_LIMITS.max_plane_pixels, gt=0)
     """Pixels of one plane before it is resized."""
     max_planes: int = Field(default=_LIMITS.max_planes, gt=0)

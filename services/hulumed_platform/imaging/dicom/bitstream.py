@@ -1,25 +1,20 @@
 """MPEG-2, MPEG-4 and HEVC inside DICOM (PS3.5 section 8.2.5 to 8.2.8): one video stream, cut into fragments."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-from pydicom import dcmread
-from pydicom.encaps import generate_fragments, parse_basic_offsets
 
 from hulumed_platform.imaging.context import Context
 from hulumed_platform.imaging.dicom.classify import MODALITIES
+from hulumed_platform.imaging.dicom.encapsulated import fragments
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import sample_frames
-from hulumed_platform.imaging.stack import Stack, square_pixels
+from hulumed_platform.imaging.stack import Stack
 from hulumed_platform.imaging.types import Kind, PlaneSource, PrepareOptions
-from hulumed_platform.imaging.video import OPTIONS, inspect, read_frames, timing_notes
+from hulumed_platform.imaging.video import OPTIONS, inspect, read_frames
 
 BITSTREAMS = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 """Transfer syntaxes MPEG2 MPML (100) to HEVC Main 10 (108); their fragmentable variants add `.1`."""
-PIXEL_DATA_HEADER_BYTES = 12
-"""Tag, VR, two reserved bytes and the undefined length of encapsulated Pixel Data (PS3.5 section A.4)."""
 
 
 def is_bitstream(header: Header) -> bool:
@@ -40,7 +35,7 @@ def open_bitstream(header: Header, options: PrepareOptions, context: Context) ->
     step_s = times_s[1] if times_s is not None and len(times_s) > 1 else None
     film = inspect(path, label, context, frame_time_s=step_s)
     chosen, notes = sample_frames(film.times_s, options, context.limits)
-    height_px, width_px, resampled = square_pixels(film.height_px, film.width_px, 1.0, film.pixel_width)
+    height_px, width_px, resampled = film.shown_shape(options.preprocessing)
     uid = header.sop_instance_uid or None
     name = header.modality if header.modality in MODALITIES else None
     return Stack(
@@ -53,21 +48,14 @@ def open_bitstream(header: Header, options: PrepareOptions, context: Context) ->
         description=f"{name or 'DICOM'} {film.codec} video, {len(film.times_s)} frames",
         modality=name,
         series_instance_uid=header.series_instance_uid or None,
-        notes=(*notes, *(() if step_s else timing_notes(film)), *resampled),
+        notes=(*notes, *film.notes, *resampled),
     )
 
 
 def _extract(header: Header, context: Context) -> Path:
     with tempfile.NamedTemporaryFile(dir=context.scratch, suffix=".video", delete=False) as stream:
-        for fragment in _fragments(header.file.path):
+        for fragment in fragments(header.file.path):
             context.stopwatch.check()
+            context.scratch_space.take(len(fragment), header.file.label)
             stream.write(fragment)
     return Path(stream.name)
-
-
-def _fragments(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        dcmread(source, stop_before_pixels=True, specific_tags=[])
-        source.seek(PIXEL_DATA_HEADER_BYTES, 1)
-        parse_basic_offsets(source)
-        yield from generate_fragments(source)

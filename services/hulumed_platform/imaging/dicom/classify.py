@@ -20,6 +20,7 @@ NOT_IMAGES = {
     "481.1": "",
     "481.": "radiotherapy object",
     "30": "parametric map",
+    "77.1.6": "whole slide image",
 }
 """Storage SOP classes (PS3.4 table B.5-1) by what follows `STORAGE`; the first that fits counts, "" = an image."""
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"}
@@ -130,7 +131,7 @@ def _reason(header: Header) -> str:
                     return reason
                 break
     if header.rows < 1 or header.columns < 1:
-        return "no pixels"
+        return "instance without pixels"
     words = set(header.image_type)
     if words & LOCALIZERS:
         return "localizer"
@@ -138,4 +139,5 @@ def _reason(header: Header) -> str:
 
 
 def _is_secondary(header: Header) -> bool:
-    return header.sop_class_uid.startswith(SECONDARY_CAPTURE)
+    # Not by the bare prefix: photographs of endoscopes and microscopes are 1.2.840.10008.5.1.4.1.1.77.1.x.
+    return f"{header.sop_class_uid}.".startswith(SECONDARY_CAPTURE + ".")

@@ -38,7 +38,7 @@ def choose_grey(slices: Sequence[Slice], options: PrepareOptions) -> tuple[Grey,
 
 
 def _of_file(slices: Sequence[Slice]) -> tuple[Grey, tuple[Note, ...]] | None:
-    """The VOI LUT, or the window that most slices state (PS3.3 C.11.2)."""
+    """The VOI LUT, or the first window of most slices (PS3.3 C.11.2)."""
     if all(one.header.has_voi_lut for one in slices):
         return Grey(None, lut=True), ()
     stated = Counter((one.info.window, one.info.voi_function) for one in slices if one.info.window is not None)
@@ -47,8 +47,16 @@ def _of_file(slices: Sequence[Slice]) -> tuple[Grey, tuple[Note, ...]] | None:
     (window, function), count = stated.most_common(1)[0]
     if 2 * count <= len(slices):
         return None
-    text = f"slices state {len(stated)} windows; the most common one is used for all"
-    return Grey(window, function), (Note("window_most_common", text),) if len(stated) > 1 else ()
+    notes = []
+    if len(stated) > 1:
+        text = f"slices state {len(stated)} windows; the most common one is used for all"
+        notes.append(Note("window_most_common", text))
+    if any(one.info.num_windows > 1 for one in slices):
+        text = (
+            f"the first of several windows of the file, centre {window.center:g} and width {window.width:g}, is shown"
+        )
+        notes.append(Note("window_first", text))
+    return Grey(window, function), tuple(notes)
 
 
 def _of_modality(one: Slice) -> tuple[Grey, tuple[Note, ...]]:

@@ -22,17 +22,18 @@ OVERLAY_ROWS = 0x60000010
 """Rows of the first overlay plane; repeating groups have no keyword."""
 KEYWORDS = """
     AcquisitionNumber BitsAllocated BitsStored BurnedInAnnotation CineRate Columns EchoNumbers FrameTime
-    FrameTimeVector ImageOrientationPatient ImagePositionPatient ImageType ImagerPixelSpacing InstanceNumber
-    Modality NumberOfFrames PerFrameFunctionalGroupsSequence PhotometricInterpretation
-    PixelAspectRatio PixelRepresentation PixelSpacing RecommendedDisplayFrameRate RescaleIntercept RescaleSlope
-    RescaleType Rows SOPClassUID SOPInstanceUID SamplesPerPixel SeriesInstanceUID SeriesNumber
-    SharedFunctionalGroupsSequence TemporalPositionIdentifier VOILUTFunction VOILUTSequence WindowCenter
-    WindowWidth
+    FrameTimeVector ImageOrientationPatient ImagePositionPatient ImageType ImagerPixelSpacing InstanceNumber Modality
+    NumberOfFrames PerFrameFunctionalGroupsSequence PhotometricInterpretation PixelAspectRatio PixelPresentation
+    PixelRepresentation PixelSpacing RecommendedDisplayFrameRate RescaleIntercept RescaleSlope RescaleType Rows
+    SOPClassUID SOPInstanceUID SamplesPerPixel SeriesInstanceUID SeriesNumber SharedFunctionalGroupsSequence
+    TemporalPositionIdentifier VOILUTFunction VOILUTSequence WindowCenter WindowWidth
 """
 """Read from every instance; anything else (names, dates, private blocks) is skipped over."""
 TAGS: list[BaseTag | int] = [Tag(OVERLAY_ROWS), *(Tag(keyword) for keyword in KEYWORDS.split())]
 MAX_FRAMES = 100_000
 """More frames than any acquisition has: a header that says so is broken or hostile."""
+MAX_POSITION_MM = 1e6
+"""Further away than any scanner puts a patient: such a position is a mistake of the file."""
 
 FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
 
@@ -46,13 +47,17 @@ class FrameHeader:
     position_mm: Vector | None
     """Image Position (Patient), LPS, 3 values."""
     orientation: Vector | None
-    """Image Orientation (Patient), 6 values: along a row, then down a column."""
+    """Image Orientation (Patient), 6 values: along a row, then down a column, both of length 1."""
     spacing_mm: tuple[float, float] | None
     """Pixel Spacing: between rows, between columns."""
     window: Window | None
+    """The first of the windows that the file states."""
+    num_windows: int
     voi_function: VoiFunction
     rescale: tuple[float, float] | None
     """Slope and intercept, both or neither."""
+    slope_is_zero: bool
+    """Rescale Slope is 0, which would make every pixel the same: there is then no `rescale`."""
     temporal_position: int | None
     parts: tuple[str, ...]
     """What may tell stacks at the same positions apart: stack id, echo, acquisition, frame type."""
@@ -86,6 +91,8 @@ class Header:
     burned_in: bool
     """Burned In Annotation says YES."""
     overlay: bool
+    color_map: bool
+    """Pixel Presentation says that some grey values stand for colours of a supplemental palette."""
     spread: bool
     """Whether the frames lie at several positions in space."""
     frames: tuple[FrameHeader, ...]
@@ -115,7 +122,7 @@ def check_deflated(file: SourceFile, context: Context) -> None:
         stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
         while chunk := inflate.unconsumed_tail or stream.read(MEBIBYTE):
             decoded_bytes += len(inflate.decompress(chunk, 16 * MEBIBYTE))
-            context.check_expansion(decoded_bytes, encoded_bytes, file.label)
+            context.check_inflated(decoded_bytes, encoded_bytes, file.label)
             if inflate.eof:
                 return
 
@@ -151,6 +158,7 @@ def _header(file: SourceFile, dataset: Dataset) -> Header:
         signed=_integer(dataset, "PixelRepresentation", 0) == 1,
         burned_in=_text(dataset, "BurnedInAnnotation").upper() == "YES",
         overlay=OVERLAY_ROWS in dataset,
+        color_map=_text(dataset, "PixelPresentation") in ("COLOR", "MIXED"),
         spread=len({tuple(np.round(f.position_mm, 3)) for f in frames if f.position_mm is not None}) > 1,
         frames=frames,
     )
@@ -176,18 +184,23 @@ def _frame(dataset: Dataset, shared: Dataset, group: Dataset) -> FrameHeader:
         return dataset
 
     voi, content = macro("FrameVOILUTSequence"), macro("FrameContentSequence")
+    transformation = macro("PixelValueTransformationSequence")
+    slope = _numbers(transformation, "RescaleSlope", 1, ())
+    slope_is_zero = slope == (0.0,)
     function = _text(voi, "VOILUTFunction").upper() or VoiFunction.LINEAR
     if "PixelMeasuresSequence" in shared or "PixelMeasuresSequence" in group:
         spacing_mm = _pair(_numbers(macro("PixelMeasuresSequence"), "PixelSpacing", 2, ()))
     else:
         spacing_mm = _spacing_mm(dataset)
     return FrameHeader(
-        position_mm=_vector(macro("PlanePositionSequence"), "ImagePositionPatient", 3),
-        orientation=_vector(macro("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+        position_mm=_position_mm(macro("PlanePositionSequence")),
+        orientation=_orientation(macro("PlaneOrientationSequence")),
         spacing_mm=spacing_mm,
         window=_window(voi),
+        num_windows=len(_values(voi, "WindowCenter")),
         voi_function=VoiFunction(function) if function in list(VoiFunction) else VoiFunction.LINEAR,
-        rescale=_rescale(macro("PixelValueTransformationSequence")),
+        rescale=None if slope_is_zero else _pair((*slope, *_numbers(transformation, "RescaleIntercept", 1, ()))),
+        slope_is_zero=slope_is_zero,
         temporal_position=_integer_or_none(content, "TemporalPositionIndex", "TemporalPositionIdentifier"),
         parts=_parts(dataset, content, group),
     )
@@ -216,13 +229,10 @@ def _window(owner: Dataset) -> Window | None:
     return Window(center[0], width[0]) if center and width and width[0] > 0 else None
 
 
-def _rescale(owner: Dataset) -> tuple[float, float] | None:
-    return _pair((*_numbers(owner, "RescaleSlope", 1, ()), *_numbers(owner, "RescaleIntercept", 1, ())))
-
-
 def _frame_times_s(dataset: Dataset, num_frames: int) -> tuple[float, ...] | None:
     """PS3.3 C.7.6.5: Frame Time Vector, Frame Time, Cine Rate or the recommended display rate, in this order."""
-    if vector := _numbers(dataset, "FrameTimeVector", num_frames, ()):
+    vector = _numbers(dataset, "FrameTimeVector", num_frames, ())
+    if vector and min(vector) >= 0:
         return tuple(float(time_ms) / 1000 for time_ms in np.cumsum(vector) - vector[0])
     step_s = _numbers(dataset, "FrameTime", 1, (0.0,))[0] / 1000
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
@@ -261,9 +271,15 @@ def _numbers(owner: Dataset, keyword: str, count: int, default: tuple[float, ...
     return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else default
 
 
-def _vector(owner: Dataset, keyword: str, count: int) -> Vector | None:
-    numbers = _numbers(owner, keyword, count, ())
-    return np.array(numbers) if numbers else None
+def _position_mm(owner: Dataset) -> Vector | None:
+    position_mm = np.array(_numbers(owner, "ImagePositionPatient", 3, (np.inf,)))
+    return position_mm if np.abs(position_mm).max() < MAX_POSITION_MM else None
+
+
+def _orientation(owner: Dataset) -> Vector | None:
+    sides = np.array(_numbers(owner, "ImageOrientationPatient", 6, (0.0,) * 6)).reshape(2, 3)
+    lengths = np.linalg.norm(sides, axis=1, keepdims=True)
+    return (sides / lengths).ravel() if lengths.min() > 0 else None
 
 
 def _pair(numbers: tuple[float, ...]) -> tuple[float, float] | None:

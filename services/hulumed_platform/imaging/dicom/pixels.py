@@ -24,13 +24,17 @@ from pydicom.uid import (
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
+    UncompressedTransferSyntaxes,
 )
 
 from hulumed_platform.imaging.context import Stopwatch
+from hulumed_platform.imaging.dicom.codestream import stated_sizes
+from hulumed_platform.imaging.dicom.encapsulated import encoded_frames, frame_offsets
 from hulumed_platform.imaging.dicom.geometry import Slice, flips
 from hulumed_platform.imaging.dicom.grey import Grey, is_color
 from hulumed_platform.imaging.dicom.header import Header
 from hulumed_platform.imaging.dicom.isolated import IsolatedDecoder
+from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.foreign import parsing
 from hulumed_platform.imaging.sampling import evenly
 from hulumed_platform.imaging.stack import Pixels
@@ -39,13 +43,16 @@ from hulumed_platform.imaging.window import SAMPLED_PLANES, Values, apply_window
 
 MEND = "Check that the file is complete, or export it uncompressed"
 
-ISOLATED = frozenset({JPEGLossless, JPEGLosslessSV1})
-"""Decoded in a process of their own."""
+ISOLATED: dict[str, str] = {
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+}
+"""Which decoder, in a process of its own, for which transfer syntax."""
 PLUGINS: dict[str, str] = {
     JPEGBaseline8Bit: "pillow",
     JPEGExtended12Bit: "pillow",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
     JPEG2000: "pylibjpeg",
     JPEG2000Lossless: "pylibjpeg",
     HTJ2K: "pylibjpeg",
@@ -53,10 +60,13 @@ PLUGINS: dict[str, str] = {
     HTJ2KLosslessRPCL: "pylibjpeg",
     RLELossless: "pydicom",
 }
-"""Which decoder for which transfer syntax: left to itself, pydicom tries all that are there on broken bytes. GDCM then
+"""Which decoder in this process: left to itself, pydicom tries all that are there on broken bytes. GDCM then
 aborts the process, and pylibjpeg's RLE decoder panics with what is no `Exception`."""
 
+READABLE = frozenset({*UncompressedTransferSyntaxes, *ISOLATED, *PLUGINS})
+
 Mask = npt.NDArray[np.bool_]
+Stored = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class Frame:
     """One decoded frame: stored values, and the attributes of group 0028 that explain them."""
 
     slice: Slice
-    stored: npt.NDArray[Any]
+    stored: Stored
     dataset: Dataset
 
 
@@ -82,7 +92,7 @@ def read_slices(slices: Sequence[Slice], chosen: Sequence[int], grey: Grey, stop
 
 def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:
     """Decode frame by frame; neighbours in the same file share one pass over it."""
-    with IsolatedDecoder() as isolated:
+    with IsolatedDecoder(stopwatch.timeout_s) as isolated:
         for _, group in groupby(slices, key=lambda s: s.header.file.digest):
             run = list(group)
             header, label = run[0].header, run[0].header.file.label
@@ -95,21 +105,40 @@ def _decode(slices: Sequence[Slice], stopwatch: Stopwatch) -> Iterator[Frame]:
                 yield Frame(part, stored, dataset)
 
 
-def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple[Dataset, Iterator[npt.NDArray[Any]]]:
+def _open(header: Header, frames: list[int], isolated: IsolatedDecoder) -> tuple[Dataset, Iterator[Stored]]:
     """The attributes that explain the frames, and the frames, decoded one by one."""
     path, syntax = header.file.path, header.transfer_syntax_uid
-    plugin = PLUGINS.get(syntax, "")
     whole = header.num_frames == 1 or syntax == DeflatedExplicitVRLittleEndian
     dataset = dcmread(path, stop_before_pixels=not whole or syntax in ISOLATED)
+    if syntax in UncompressedTransferSyntaxes:
+        return dataset, iter_pixels(dataset if whole else path, indices=frames)
+    offsets = frame_offsets(path, dataset, header.num_frames)
     if syntax in ISOLATED:
-        return dataset, isolated.frames(path, frames)
-    return dataset, iter_pixels(dataset if whole else path, indices=frames, decoding_plugin=plugin)
+        arrays = isolated.frames(path, frames, ISOLATED[syntax])
+    else:
+        source, plugin = dataset if whole else path, PLUGINS[syntax]
+        arrays = iter_pixels(source, indices=frames, decoding_plugin=plugin, extended_offsets=offsets)
+    if syntax == RLELossless:
+        return dataset, arrays
+    return dataset, _checked(arrays, encoded_frames(path, frames, header.num_frames, offsets), header)
+
+
+def _checked(arrays: Iterator[Stored], encoded: Iterator[bytes], header: Header) -> Iterator[Stored]:
+    """Decode only what is as large as the header says, which was held against the limits."""
+    for content in encoded:
+        for height_px, width_px, samples in stated_sizes(content):
+            if (height_px, width_px) != (header.rows, header.columns) or samples > header.samples:
+                raise ImagingError(
+                    f"{header.file.label}: the header says {header.columns} x {header.rows} x {header.samples} values, "
+                    f"the compressed image {width_px} x {height_px} x {samples}. Export it again."
+                )
+        yield next(arrays)
 
 
 def _show(frame: Frame, window: Window | None, grey: Grey) -> Pixels:
     header, stored = frame.slice.header, frame.stored
     if header.photometric == "PALETTE COLOR":
-        return _to_8_bits(apply_color_lut(stored, frame.dataset), None)
+        return _to_8_bits(apply_color_lut(stored, frame.dataset)[..., :3], None)
     if header.samples > 1:
         return _to_8_bits(stored[..., :3], header.bits_stored)
     values = _modality(frame)

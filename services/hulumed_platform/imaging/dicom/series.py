@@ -36,7 +36,7 @@ def open_series(headers: Sequence[Header], options: PrepareOptions, context: Con
     """Items of one series: every cine loop, every stack of slices, and what remains as single images."""
     stacks = [_cine(header, options, context) for header in headers if is_cine(header)]
     loose = [Slice(header, i) for header in headers if not is_cine(header) for i in range(header.num_frames)]
-    for group in _alike(loose):
+    for group in _alike(loose, context):
         stacks += _slices(group, options, context)
     return stacks
 
@@ -48,10 +48,11 @@ def is_cine(header: Header) -> bool:
     return header.frame_times_s is not None or header.modality in FILMED
 
 
-def _alike(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
+def _alike(slices: Sequence[Slice], context: Context) -> Iterator[list[Slice]]:
     """Group slices that can lie in one volume: same shape, same colours, same orientation within a few degrees."""
     groups: list[list[Slice]] = []
     for one in slices:
+        context.stopwatch.check()
         for group in groups:
             if _shape(one) == _shape(group[0]) and same_orientation(one.info.orientation, group[0].info.orientation):
                 group.append(one)
@@ -61,16 +62,16 @@ def _alike(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
     yield from groups
 
 
-def _shape(one: Slice) -> tuple[int, int, int, str, str]:
+def _shape(one: Slice) -> tuple[int, int, int, str, bool, str]:
+    """A slice without a position must not cost the others their order, so it stays apart as well."""
     header = one.header
     # Frames that nothing places in space stay with their own instance.
     alone = header.sop_instance_uid if header.num_frames > 1 and not one.placed else ""
-    return header.rows, header.columns, header.samples, header.photometric, alone
+    return header.rows, header.columns, header.samples, header.photometric, one.placed, alone
 
 
 def _slices(group: list[Slice], options: PrepareOptions, context: Context) -> list[Stack]:
-    header = group[0].header
-    placed = all(one.placed for one in group)
+    header, placed = group[0].header, group[0].placed
     projections = header.num_frames == 1 and header.modality in PROJECTIONS
     if len(group) > 1 and placed and not projections:
         return [_volume(part, notes, options, context) for part, notes in _unfold(group)]
@@ -223,6 +224,12 @@ def _header_notes(slices: Sequence[Slice]) -> tuple[Note, ...]:
     if flips(slices[0].info.orientation) != (1, 1):
         text = "planes are stored mirrored and were turned to the usual display: front or head up, right on the left"
         notes.append(Note("turned_to_usual_display", text))
+    if any(one.info.slope_is_zero for one in slices):
+        notes.append(Note("slope_ignored", "the file states a rescale slope of 0: values are shown as they are stored"))
+    if "MOSAIC" in slices[0].header.image_type:
+        notes.append(Note("mosaic", "every picture is a mosaic of several slices"))
+    if any(one.header.color_map for one in slices):
+        notes.append(Note("color_map_ignored", "the colours of the supplemental palette are not drawn"))
     if any(one.header.overlay for one in slices):
         notes.append(Note("overlay_ignored", "overlay graphics are not drawn"))
     if any(one.header.burned_in for one in slices):

@@ -1,6 +1,10 @@
 """A DICOM study, or any part of one, to items: read headers, drop what is no image, sort series by series."""
 
+import re
 from collections import defaultdict
+
+from pydicom.config import IGNORE
+from pydicom.uid import UID, JPEGExtended12Bit
 
 from hulumed_platform.imaging import upstream
 from hulumed_platform.imaging.context import Context
@@ -8,6 +12,7 @@ from hulumed_platform.imaging.dicom.bitstream import is_bitstream, open_bitstrea
 from hulumed_platform.imaging.dicom.classify import leave_out, split_images
 from hulumed_platform.imaging.dicom.geometry import axis_of
 from hulumed_platform.imaging.dicom.header import Header, read_header
+from hulumed_platform.imaging.dicom.pixels import READABLE
 from hulumed_platform.imaging.dicom.series import open_series
 from hulumed_platform.imaging.errors import ImagingError
 from hulumed_platform.imaging.stack import Stack
@@ -56,5 +61,19 @@ def check_pixels(header: Header, context: Context) -> None:
     label = header.file.label
     context.check_plane(header.rows, header.columns, label)
     if not is_bitstream(header):
+        _check_encoding(header)
         pixels = header.rows * header.columns * header.samples * header.num_frames
         context.check_expansion(pixels * header.bits_allocated // 8, header.file.path.stat().st_size, label)
+
+
+def _check_encoding(header: Header) -> None:
+    syntax = header.transfer_syntax_uid
+    # Of JPEG Extended, permissively licensed decoders read the 8-bit half only.
+    if syntax in READABLE and not (syntax == JPEGExtended12Bit and header.bits_stored > 8):
+        return
+    encoding = UID(syntax, IGNORE).name if re.fullmatch(r"[0-9.]{1,64}", syntax) else "no known transfer syntax"
+    raise ImagingError(
+        f"{header.file.label}: pixels of {header.bits_stored} bits encoded as {encoding} are not read. "
+        "Export it uncompressed.",
+        kind="unsupported",
+    )
