@@ -8,6 +8,7 @@ from anyio import CapacityLimiter
 from fastapi import Request
 
 from hulumed_platform.archive.registration import Registration
+from hulumed_platform.archive.rendering import Renderers
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.rpc.clients import DecoderClient, RoomClient
@@ -63,6 +64,7 @@ class Door:
     database: Database
     objects: ObjectStore
     registration: Registration
+    renderers: Renderers
     decoder: DecoderClient
     decoder_room: RoomClient
     limiter: CapacityLimiter
