@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from pydicom.uid import UID
 
+from hulumed_platform.archive.duplicates import same_data_set
 from hulumed_platform.archive.header import InstanceHeader, read_header
 from hulumed_platform.archive.registration import Registration
 from hulumed_platform.core.errors import ErrorCode, PlatformError
@@ -128,8 +129,16 @@ class Intake:
         Raises:
             PlatformError: UNAVAILABLE when the database is away: all are to be sent again.
         """
-        registered = iter(self._registration.register([one.record for one in received if one.record is not None]))
-        return [one.outcome if one.record is None else _settled(one.outcome, next(registered)) for one in received]
+        records = [one.record for one in received if one.record is not None]
+        registered = iter(zip(records, self._registration.register(records), strict=True))
+        return [
+            one.outcome if one.record is None else self._settled(one.outcome, *next(registered)) for one in received
+        ]
+
+    def _settled(self, outcome: Outcome, record: InstanceRecord, registered: Registered) -> Outcome:
+        if registered is not Registered.CONFLICT or same_data_set(self._objects, self._registration.database, record):
+            return outcome
+        return replace(outcome, failure_reason=FailureReason.DUPLICATE)
 
     def _record(self, header: InstanceHeader, size_bytes: int) -> InstanceRecord:
         """The row to be, its UIDs checked; the digest is known once the bytes are stored."""
@@ -168,11 +177,6 @@ def _refusal(header: InstanceHeader, study: str | None) -> FailureReason | None:
     if syntax.type and syntax.type != "Transfer Syntax":
         return FailureReason.SYNTAX_NOT_SUPPORTED
     return None
-
-
-def _settled(outcome: Outcome, registered: Registered) -> Outcome:
-    conflict = registered is Registered.CONFLICT
-    return replace(outcome, failure_reason=FailureReason.DUPLICATE) if conflict else outcome
 
 
 def _outcome(header: InstanceHeader, failure_reason: FailureReason | None) -> Outcome:

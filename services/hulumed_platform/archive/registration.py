@@ -35,6 +35,11 @@ class Registration:
         self._queue = Lock()
         self._turn = Lock()
 
+    @property
+    def database(self) -> Database:
+        """Where the rows go."""
+        return self._database
+
     def register(self, records: Sequence[InstanceRecord]) -> list[Registered]:
         """Register instances whose bytes are stored; say of each what became of it, in their order.
 

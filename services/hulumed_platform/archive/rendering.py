@@ -1,6 +1,7 @@
 """The children that read, decode and draw instances: a few, kept warm, each with a limit of memory and of time."""
 
 import json
+import logging
 import queue
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+
+log = logging.getLogger(__name__)
 
 _RENDERER = "hulumed_platform.archive.renderer"
 
@@ -88,6 +91,8 @@ class _Child:
             watch.cancel()
         if not answer.endswith(b"\n"):
             self.stop()
+            # Not what it worked at: that may be a patient's.
+            log.warning("a renderer died", extra={"job": request["job"], "exit_status": process.returncode})
             raise PlatformError(ErrorCode.UNSUPPORTED, "the instance is broken, or too large to be decoded here")
         read: dict[str, Any] = json.loads(answer)
         return read

@@ -135,8 +135,8 @@ def _answer(outcomes: list[Outcome], root: str) -> tuple[dict[str, Any], int]:
     ]
     studies = {outcome.study_instance_uid for outcome in stored}
     body: dict[str, Any] = {}
-    if len(studies) == 1:
-        body["00081190"] = _element("UR", f"{root}/studies/{studies.pop()}")
+    address = _element("UR", f"{root}/studies/{studies.pop()}") if len(studies) == 1 else {"vr": "UR"}
+    body["00081190"] = address  # of type 2: there, though empty where there is not one study
     if stored:
         body["00081199"] = {"vr": "SQ", "Value": [_reference(outcome, root) for outcome in stored]}
     if failed:
