@@ -27,6 +27,7 @@ class Renderers:
     """
 
     def __init__(self, count: int, *, max_job_s: float, max_memory_bytes: int) -> None:
+        self.count = count
         self._max_job_s = max_job_s
         self._children = [_Child(max_job_s, max_memory_bytes) for _ in range(count)]
         # The one that worked last goes first: the others need not start.

@@ -2,7 +2,9 @@
 
 import tempfile
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,18 +134,29 @@ class Retrieval:
 
         They are computed once and kept. An instance that cannot be parsed is left out.
         """
-        for start in range(0, len(instances), _AT_ONCE):
-            some = instances[start : start + _AT_ONCE]
-            with self._database.reading() as session:
-                known = Metadata(session).find([one.id for one in some])
-            missing = [one for one in some if one.id not in known]
-            if missing:
-                made = self._computed(missing)
-                with self._database.session() as session:
-                    Metadata(session).keep(made)
-                known |= made
-            contents = [(one.sop_instance_uid, zlib.decompress(known[one.id])) for one in some]
-            yield [(uid, content) for uid, content in contents if content != b"null"]
+        pool = ThreadPoolExecutor(self._renderers.count)
+        ahead: deque[Future[list[tuple[str, bytes]]]] = deque()
+        try:
+            for start in range(0, len(instances), _AT_ONCE):
+                ahead.append(pool.submit(self._metadata, instances[start : start + _AT_ONCE]))
+                if len(ahead) > self._renderers.count:  # no more than that waits in memory for a slow reader
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _metadata(self, instances: Sequence[Located]) -> list[tuple[str, bytes]]:
+        with self._database.reading() as session:
+            known = Metadata(session).find([one.id for one in instances])
+        missing = [one for one in instances if one.id not in known]
+        if missing:
+            made = self._computed(missing)
+            with self._database.session() as session:
+                Metadata(session).keep(made)
+            known |= made
+        contents = [(one.sop_instance_uid, zlib.decompress(known[one.id])) for one in instances]
+        return [(uid, content) for uid, content in contents if content != b"null"]
 
     def _computed(self, instances: Sequence[Located]) -> dict[str, bytes]:
         with self._scratch() as folder:
