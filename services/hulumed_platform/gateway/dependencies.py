@@ -57,7 +57,8 @@ class Door:
     """Everything a route may use.
 
     `limiter` bounds the threads that wait for SQL and objects. Those that wait for an answer, which may take minutes,
-    have their own, so that no number of them keeps a study from being stored.
+    and those that wait for something to be decoded have their own, so that no number of them keeps a study from being
+    stored.
     """
 
     settings: GatewaySettings
@@ -69,6 +70,7 @@ class Door:
     decoder_room: RoomClient
     limiter: CapacityLimiter
     answer_limiter: CapacityLimiter
+    render_limiter: CapacityLimiter
     chat_memory: Memory
 
 

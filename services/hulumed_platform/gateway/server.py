@@ -21,6 +21,9 @@ from hulumed_platform.storage.settings import open_database, open_objects
 
 ROOM = "gateway"
 
+_WAITING_A_RENDERER = 8
+"""Threads for each child process that decodes; others wait for a thread."""
+
 
 @contextmanager
 def open_door(settings: GatewaySettings) -> Iterator[Door]:
@@ -50,6 +53,7 @@ def open_door(settings: GatewaySettings) -> Iterator[Door]:
             decoder_room=RoomClient(channel, "decoder"),
             limiter=CapacityLimiter(settings.max_threads),
             answer_limiter=CapacityLimiter(settings.max_answers),
+            render_limiter=CapacityLimiter(_WAITING_A_RENDERER * settings.renderers),
             chat_memory=Memory(settings.max_chat_memory_bytes),
         )
 

@@ -11,6 +11,9 @@ from fastapi.responses import StreamingResponse
 from hulumed_platform.gateway.dicomweb.accept import MULTIPART
 from hulumed_platform.storage.objects import CHUNK_BYTES
 
+HEADERS = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+"""A stored file is a stranger's, and one that begins as a page or a program is not to be taken for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -42,7 +45,7 @@ async def related(
     first = await anext(parts)
     content_type = f'{MULTIPART}; type="{media_type}"; boundary={boundary}'
     body = _body(first, parts, boundary, limiter)
-    return StreamingResponse(body, status, headers={**(headers or {}), "Content-Type": content_type, "Vary": "Accept"})
+    return StreamingResponse(body, status, headers={**(headers or {}), **HEADERS, "Content-Type": content_type})
 
 
 async def single(parts: Parts, limiter: CapacityLimiter) -> StreamingResponse:
@@ -56,7 +59,7 @@ async def single(parts: Parts, limiter: CapacityLimiter) -> StreamingResponse:
         finally:
             await parts.aclose()
 
-    headers = {"Content-Type": part.content_type, "Content-Location": part.location, "Vary": "Accept"}
+    headers = {**HEADERS, "Content-Type": part.content_type, "Content-Location": part.location}
     if part.length is not None:
         headers["Content-Length"] = str(part.length)
     return StreamingResponse(body(), headers=headers)

@@ -12,7 +12,7 @@ from hulumed_platform.archive.retrieve import Located
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.dicomweb.accept import MediaRange, accepted, not_acceptable
 from hulumed_platform.gateway.dicomweb.answers import warning_header
-from hulumed_platform.gateway.dicomweb.related import Part, Parts, related, single
+from hulumed_platform.gateway.dicomweb.related import HEADERS, Part, Parts, related, single
 from hulumed_platform.gateway.dicomweb.wado import INSTANCE, SERIES, STUDY, Target, Wanted, frame_numbers
 
 router = APIRouter(prefix="/dicom-web", tags=["DICOMweb"])
@@ -85,7 +85,7 @@ async def _one(wanted: Target, media_type: str, frame: int, options: Mapping[str
         except HTTPException as error:
             refusal = error
             continue
-        return Response(picture, media_type=media_type, headers={"Vary": "Accept", **_warnings(wanted.request)})
+        return Response(picture, media_type=media_type, headers={**HEADERS, **_warnings(wanted.request)})
     assert refusal is not None, "an address without instances is not found"
     raise refusal
 

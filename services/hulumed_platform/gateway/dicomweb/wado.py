@@ -68,7 +68,7 @@ class Target:
             with undecodable_as_406():
                 return function(*arguments, **options)
 
-        return await to_thread.run_sync(call, limiter=self.door.limiter)
+        return await to_thread.run_sync(call, limiter=self.door.render_limiter)
 
 
 @contextmanager
@@ -132,8 +132,11 @@ async def retrieve_instances(wanted: Wanted) -> Response:
 async def _instance_parts(wanted: Target, sent: Sequence[tuple[Located, Form]]) -> Parts:
     retrieval = wanted.retrieval
     for one, form in sent:
-        get = retrieval.transcoded if form.decode else retrieval.stored
-        with await wanted.run(get, one) as file:
+        if form.decode:
+            file = await wanted.run(retrieval.transcoded, one)
+        else:
+            file = await to_thread.run_sync(retrieval.stored, one, limiter=wanted.door.limiter)
+        with file:
             yield Part(form.content_type, wanted.url(one), file, None if form.decode else one.size_bytes)
 
 
