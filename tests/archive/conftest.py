@@ -1,5 +1,5 @@
-"""Databases of both kinds, as the tests of storage have them."""
+"""Databases and object stores of both kinds, as the tests of storage have them."""
 
-from tests.storage.conftest import database, database_url
+from tests.storage.conftest import database, database_url, objects
 
-__all__ = ["database", "database_url"]
+__all__ = ["database", "database_url", "objects"]

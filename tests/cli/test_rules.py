@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hulumed_platform.archive.intake import Intake
+from hulumed_platform.archive.registration import Registration
 from hulumed_platform.cli.main import app
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.local import LocalObjects
@@ -112,7 +113,9 @@ def test_a_study_in_a_data_folder(rules_file: Path, images: list[bytes], tmp_pat
     """The same answer from SQL, where the study is known by its UID; an unknown one is named as such."""
     database = Database(f"sqlite:///{tmp_path / 'hulumed.sqlite'}")
     database.migrate()
-    intake = Intake(LocalObjects(tmp_path / "objects"), database, tenant="default", max_instance_bytes=10**6)
+    intake = Intake(
+        LocalObjects(tmp_path / "objects"), Registration(database), tenant="default", max_instance_bytes=10**6
+    )
     for image in images:
         assert intake.store(io.BytesIO(image)).failure_reason is None
     database.close()

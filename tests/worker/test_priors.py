@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from hulumed_platform.archive.intake import Intake
+from hulumed_platform.archive.registration import Registration
 from hulumed_platform.archive.rules.chosen import ChosenRule
 from hulumed_platform.archive.rules.reload import LiveRules
 from hulumed_platform.archive.rules.schema import Peer
@@ -53,7 +54,7 @@ class Clinic:
     peers: dict[str, Peer] = field(default_factory=dict)
 
     def store(self, *images: bytes) -> None:
-        intake = Intake(self.objects, self.database, tenant="acme", max_instance_bytes=10**7)
+        intake = Intake(self.objects, Registration(self.database), tenant="acme", max_instance_bytes=10**7)
         for content in images:
             assert intake.store(io.BytesIO(content)).failure_reason is None
 

@@ -86,19 +86,19 @@ def _as_json(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Any]:
         except Exception:  # noqa: BLE001, S112  a malformed value costs its own attribute, never the instance
             continue
         if len(str(element)) <= _MAX_VALUE_CHARS:
-            found[f"{tag:08X}"] = _storable(element)
+            found[f"{tag:08X}"] = storable(element)
     return found
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Without NUL, which PostgreSQL cannot hold, and without lone surrogates, which no encoding can."""
     match value:
         case str():
             return value.replace("\x00", "").encode(errors="replace").decode()
         case list():
-            return [_storable(item) for item in value]
+            return [storable(item) for item in value]
         case dict():
-            return {key: _storable(item) for key, item in value.items()}
+            return {key: storable(item) for key, item in value.items()}
         case float() if not math.isfinite(value):
             return None
         case _:

@@ -1,5 +1,6 @@
 """What the door must know of a DICOM instance: a few values of its header, and that the file is whole."""
 
+import io
 import re
 import tempfile
 import zlib
@@ -94,6 +95,21 @@ def read_header(file: BinaryIO, size_bytes: int, *, max_bytes: int, scratch: Pat
         modality=modality if _CODE_STRING.fullmatch(modality) else None,
         attributes=attributes,
     )
+
+
+def data_set_start(head: bytes) -> int:
+    """Where the data set begins in a DICOM file, by the beginning of the file.
+
+    Raises:
+        PlatformError: INVALID_INPUT where the file meta information is none, or longer.
+    """
+    file = io.BytesIO(head)
+    file.seek(132)
+    try:
+        _transfer_syntax(file, len(head))
+    except CutOffError:
+        raise _refused("has too long a file meta information") from None
+    return file.tell()
 
 
 def _refused(problem: str) -> PlatformError:

@@ -1,7 +1,7 @@
-"""One instance through the door: header read, bytes stored, row committed, and only then acknowledged."""
+"""Instances through the door: header read, bytes stored, row committed, and only then acknowledged."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -9,12 +9,14 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.uid import UID
+
+from hulumed_platform.archive.duplicates import same_data_set
 from hulumed_platform.archive.header import InstanceHeader, read_header
+from hulumed_platform.archive.registration import Registration
 from hulumed_platform.core.errors import ErrorCode, PlatformError
-from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
-from hulumed_platform.storage.records import InstanceRecord, Registered, Source
-from hulumed_platform.storage.studies import Studies
+from hulumed_platform.storage.records import DicomAttributes, InstanceRecord, Registered, Source
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,16 @@ class FailureReason(IntEnum):
 
     DUPLICATE = 0x0111
     """Another instance is stored under this SOP Instance UID; it was left as it is."""
+    CLASS_NOT_SUPPORTED = 0x0122
+    """Its SOP Class is one of the standard and not one of storage."""
     OUT_OF_RESOURCES = 0xA700
     """Larger than an instance may be here."""
     WRONG_STUDY = 0xA901
     """The instance is not of the study in the address."""
     CANNOT_UNDERSTAND = 0xC000
     """No DICOM file, cut off, a UID missing or malformed, or a part of another media type."""
+    SYNTAX_NOT_SUPPORTED = 0xC122
+    """What stands for its transfer syntax is a UID of the standard for something else."""
 
 
 _REASONS = {
@@ -49,12 +55,20 @@ class Outcome:
     failure_reason: FailureReason | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An instance whose bytes are durable and that has no row yet; or one that was refused, without a record."""
+
+    outcome: Outcome
+    record: InstanceRecord | None = None
+
+
 class Intake:
     """The one path by which instances come in, whatever the door.
 
     Args:
         objects: where their bytes go.
-        database: where their rows go.
+        registration: what makes their rows; one for all intakes of a process.
         tenant: whose they are.
         max_instance_bytes: largest instance, also one that was deflated.
         scratch_dir: folder for what a deflated one unfolds to; None = the system's temporary folder.
@@ -63,20 +77,25 @@ class Intake:
     def __init__(
         self,
         objects: ObjectStore,
-        database: Database,
+        registration: Registration,
         *,
         tenant: str,
         max_instance_bytes: int,
         scratch_dir: Path | None = None,
     ) -> None:
         self._objects = objects
-        self._database = database
+        self._registration = registration
         self._tenant = tenant
         self._max_instance_bytes = max_instance_bytes
         self._scratch_dir = scratch_dir
+        self._last = DicomAttributes()
 
     def store(self, file: BinaryIO, *, study: str | None = None, source: Source | None = None) -> Outcome:
-        """Store one instance, durably, or say why not.
+        """Store one instance, durably, or say why not: `receive` and `register` in one."""
+        return self.register([self.receive(file, study=study, source=source)])[0]
+
+    def receive(self, file: BinaryIO, *, study: str | None = None, source: Source | None = None) -> Received:
+        """Check one instance and store its bytes. It is not acknowledged before `register`.
 
         Args:
             file: a DICOM file (PS3.10) that can be sought; kept byte for byte.
@@ -89,7 +108,7 @@ class Intake:
         size_bytes = file.seek(0, SEEK_END)
         file.seek(0)
         if size_bytes > self._max_instance_bytes:
-            return Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES)
+            return Received(Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES))
         try:
             header = read_header(file, size_bytes, max_bytes=self._max_instance_bytes, scratch=self._scratch_dir)
             record = self._record(header, size_bytes, source or Source())
@@ -97,10 +116,30 @@ class Intake:
             if error.code not in _REASONS:
                 raise
             log.warning("instance refused: %s", error.message)
-            return Outcome(failure_reason=_REASONS[error.code])
-        if study not in (None, header.study_instance_uid):
-            return _outcome(header, FailureReason.WRONG_STUDY)
-        return self._keep(header, record, file)
+            return Received(Outcome(failure_reason=_REASONS[error.code]))
+        refusal = _refusal(header, study)
+        if refusal is not None:
+            return Received(_outcome(header, refusal))
+        file.seek(0)
+        stored = self._objects.put(self._tenant, _chunks(file))
+        return Received(_outcome(header, None), replace(record, digest=stored.digest))
+
+    def register(self, received: Sequence[Received]) -> list[Outcome]:
+        """Make the rows of what was received; an outcome for each. What has no failure reason is durable then.
+
+        Raises:
+            PlatformError: UNAVAILABLE when the database is away: all are to be sent again.
+        """
+        records = [one.record for one in received if one.record is not None]
+        registered = iter(zip(records, self._registration.register(records), strict=True))
+        return [
+            one.outcome if one.record is None else self._settled(one.outcome, *next(registered)) for one in received
+        ]
+
+    def _settled(self, outcome: Outcome, record: InstanceRecord, registered: Registered) -> Outcome:
+        if registered is not Registered.CONFLICT or same_data_set(self._objects, self._registration.database, record):
+            return outcome
+        return replace(outcome, failure_reason=FailureReason.DUPLICATE)
 
     def _record(self, header: InstanceHeader, size_bytes: int, source: Source) -> InstanceRecord:
         """The row to be, its UIDs checked; the digest is known once the bytes are stored."""
@@ -112,19 +151,34 @@ class Intake:
             sop_class_uid=header.sop_class_uid,
             transfer_syntax_uid=header.transfer_syntax_uid,
             modality=header.modality,
-            attributes=header.attributes,
+            attributes=self._shared(header.attributes),
             digest="",
             size_bytes=size_bytes,
             received_at=datetime.now(UTC),
             source=source,
         )
 
-    def _keep(self, header: InstanceHeader, record: InstanceRecord, file: BinaryIO) -> Outcome:
-        file.seek(0)
-        stored = self._objects.put(self._tenant, _chunks(file))
-        with self._database.session() as session:
-            registered = Studies(session).register(replace(record, digest=stored.digest))
-        return _outcome(header, FailureReason.DUPLICATE if registered is Registered.CONFLICT else None)
+    def _shared(self, attributes: DicomAttributes) -> DicomAttributes:
+        """The same attributes, of study and series in the memory of the last instance's: a series has thousands."""
+        last = self._last
+        self._last = DicomAttributes(
+            last.study if last.study == attributes.study else attributes.study,
+            last.series if last.series == attributes.series else attributes.series,
+            attributes.instance,
+        )
+        return self._last
+
+
+def _refusal(header: InstanceHeader, study: str | None) -> FailureReason | None:
+    """Why an instance that can be read is not wanted. Private and future UIDs are: nothing is known against them."""
+    if study not in (None, header.study_instance_uid):
+        return FailureReason.WRONG_STUDY
+    sop_class, syntax = UID(header.sop_class_uid), UID(header.transfer_syntax_uid)
+    if sop_class.type and not (sop_class.type == "SOP Class" and "Storage" in (sop_class.name or "Storage")):
+        return FailureReason.CLASS_NOT_SUPPORTED
+    if syntax.type and syntax.type != "Transfer Syntax":
+        return FailureReason.SYNTAX_NOT_SUPPORTED
+    return None
 
 
 def _outcome(header: InstanceHeader, failure_reason: FailureReason | None) -> Outcome:

@@ -66,22 +66,25 @@ class Query:
     limit: int = MAX_LIMIT
     offset: int = 0
     include: frozenset[str] = frozenset()
-    """Tags of `includefield`; every attribute that is remembered is returned anyway."""
+    """Tags of `includefield`: returned where they are remembered."""
+    include_all: bool = False
+    """`includefield=all`: everything that is remembered."""
     warnings: tuple[str, ...] = field(default=())
 
 
-def read_query(parameters: Sequence[tuple[str, str]], supported: Iterable[str]) -> Query:
+def read_query(parameters: Sequence[tuple[str, str]], supported: Iterable[str], scope: Iterable[Match] = ()) -> Query:
     """Read the query parameters of a search.
 
     Args:
         parameters: names and values in the order of the address.
         supported: paths of attributes that can be matched; others are ignored, and the answer's Warning says so.
+        scope: what results must have besides, as the path of the address asks for it.
 
     Raises:
         PlatformError: INVALID_INPUT for a value that its attribute cannot have.
     """
     known = set(supported)
-    matches, ignored = [], []
+    matches, ignored = [*scope], []
     for name, value in parameters:
         if name.lower() in _RESERVED:
             continue
@@ -95,6 +98,7 @@ def read_query(parameters: Sequence[tuple[str, str]], supported: Iterable[str]) 
         limit=min(_count(parameters, "limit", MAX_LIMIT), MAX_LIMIT),
         offset=_count(parameters, "offset", 0),
         include=frozenset(_included(parameters)),
+        include_all=any(name.lower() == "includefield" and value == "all" for name, value in parameters),
         warnings=tuple(_warnings(parameters, ignored)),
     )
 

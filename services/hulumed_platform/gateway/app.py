@@ -11,8 +11,10 @@ from opentelemetry.trace import Span, TracerProvider
 
 from hulumed_platform.core.metrics import REQUEST_SECONDS, REQUESTS
 from hulumed_platform.core.version import PLATFORM_VERSION
-from hulumed_platform.gateway import chat, commitment, files, health, stow, studies, ups, ups_events
+from hulumed_platform.gateway import chat, commitment, files, health, studies, ups, ups_events
+from hulumed_platform.gateway.cors import allow_origins
 from hulumed_platform.gateway.dependencies import Door
+from hulumed_platform.gateway.dicomweb import qido, rendered, stow, wado
 from hulumed_platform.gateway.errors import error_response, hidden, install_error_handlers
 
 _DESCRIPTION = """
@@ -29,8 +31,9 @@ def create_app(door: Door, tracer_provider: TracerProvider | None = None) -> Fas
     app.state.door = door
     install_error_handlers(app)
     app.middleware("http")(_count)
-    for module in (chat, files, stow, ups, ups_events, commitment, studies, health):
+    for module in (chat, files, stow, qido, wado, rendered, ups, ups_events, commitment, studies, health):
         app.include_router(module.router)
+    allow_origins(app, door.settings.cors_origins)
     FastAPIInstrumentor.instrument_app(
         app,
         server_request_hook=_hide_address,

@@ -11,22 +11,27 @@ from hulumed_platform.core.errors import ErrorCode, PlatformError
 _MAX_STEP_BYTES = 1 << 20
 """Decompressed bytes handed on at once; a bomb unfolds in steps, and the limit stops it."""
 
+_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": zlib.MAX_WBITS}
+"""Of zlib for each Content-Encoding (RFC 9110, section 8.4.1; deflate is the zlib format)."""
+
 
 async def limited_body(request: Request, max_bytes: int, *, idle_timeout_s: float) -> AsyncIterator[bytes]:
-    """The body piece by piece, gzip undone.
+    """The body piece by piece, gzip and deflate undone.
 
     Raises:
         HTTPException: 408 when nothing came for `idle_timeout_s`.
         PlatformError: TOO_LARGE once more than `max_bytes` came, or the header claims so; UNSUPPORTED for another
-            encoding; INVALID_INPUT for broken gzip.
+            encoding; INVALID_INPUT for a broken one.
     """
     _check_claim(request.headers.get("content-length"), max_bytes)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
-        raise PlatformError(ErrorCode.UNSUPPORTED, f"Content-Encoding {encoding[:20]!r} is not read; use gzip or none")
+    if encoding not in ("identity", *_WBITS):
+        raise PlatformError(
+            ErrorCode.UNSUPPORTED, f"Content-Encoding {encoding[:20]!r} is not read; use gzip, deflate or none"
+        )
     sent = _awake(request.stream(), idle_timeout_s)
     total = 0
-    async for piece in sent if encoding == "identity" else _gunzipped(sent):
+    async for piece in sent if encoding == "identity" else _unpacked(sent, encoding):
         total += len(piece)
         if total > max_bytes:
             raise too_large(max_bytes)
@@ -57,15 +62,20 @@ async def _awake(pieces: AsyncIterator[bytes], idle_timeout_s: float) -> AsyncIt
         yield piece
 
 
-async def _gunzipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    inflater = zlib.decompressobj(wbits=31)
+async def _unpacked(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """Several gzip members in a row are one body, as RFC 1952 has it."""
+    inflater = zlib.decompressobj(_WBITS[encoding])
     try:
         async for piece in pieces:
             rest = piece
-            while rest and not inflater.eof:
+            while rest:
+                if inflater.eof:
+                    inflater = zlib.decompressobj(_WBITS[encoding])
                 yield inflater.decompress(rest, _MAX_STEP_BYTES)
-                rest = inflater.unconsumed_tail
+                rest = inflater.unconsumed_tail or inflater.unused_data
     except zlib.error:
-        raise PlatformError(ErrorCode.INVALID_INPUT, "the body is not gzip, though Content-Encoding says so") from None
+        raise PlatformError(
+            ErrorCode.INVALID_INPUT, f"the body is not {encoding}, though Content-Encoding says so"
+        ) from None
     if not inflater.eof:
-        raise PlatformError(ErrorCode.INVALID_INPUT, "the gzip body ends in the middle; send it again")
+        raise PlatformError(ErrorCode.INVALID_INPUT, f"the {encoding} body ends in the middle; send it again")

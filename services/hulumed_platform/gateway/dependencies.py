@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 from fastapi import Request
 
+from hulumed_platform.archive.registration import Registration
+from hulumed_platform.archive.rendering import Renderers
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.rpc.clients import DecoderClient, RoomClient
@@ -55,16 +57,20 @@ class Door:
     """Everything a route may use.
 
     `limiter` bounds the threads that wait for SQL and objects. Those that wait for an answer, which may take minutes,
-    have their own, so that no number of them keeps a study from being stored.
+    and those that wait for something to be decoded have their own, so that no number of them keeps a study from being
+    stored.
     """
 
     settings: GatewaySettings
     database: Database
     objects: ObjectStore
+    registration: Registration
+    renderers: Renderers
     decoder: DecoderClient
     decoder_room: RoomClient
     limiter: CapacityLimiter
     answer_limiter: CapacityLimiter
+    render_limiter: CapacityLimiter
     chat_memory: Memory
 
 

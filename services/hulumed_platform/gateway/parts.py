@@ -51,8 +51,7 @@ async def read_parts(
                         part = Part(headers, _spool(door))
                     case PartData(data):
                         assert part is not None
-                        room = max_part_bytes + 1 - part.file.tell()
-                        await to_thread.run_sync(_write, part.file, data[:room], limiter=door.limiter)
+                        await _append(part.file, data[: max_part_bytes + 1 - part.file.tell()], door)
                     case PartEnd():
                         assert part is not None
                         whole, part = part, None
@@ -66,6 +65,14 @@ async def read_parts(
 def _spool(door: Door) -> BinaryIO:
     folder = door.settings.scratch_dir
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=None if folder is None else str(folder)))
+
+
+async def _append(file: BinaryIO, data: bytes, door: Door) -> None:
+    """To memory at once; to disk in a thread."""
+    if file.tell() + len(data) <= _MEMORY_BYTES:
+        file.write(data)
+    else:
+        await to_thread.run_sync(_write, file, data, limiter=door.limiter)
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

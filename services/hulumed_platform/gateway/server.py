@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 import uvicorn
 from anyio import CapacityLimiter
 
+from hulumed_platform.archive.registration import Registration
+from hulumed_platform.archive.rendering import Renderers
 from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
@@ -19,6 +21,9 @@ from hulumed_platform.storage.settings import open_database, open_objects
 
 ROOM = "gateway"
 
+_WAITING_A_RENDERER = 8
+"""Threads for each child process that decodes; others wait for a thread."""
+
 
 @contextmanager
 def open_door(settings: GatewaySettings) -> Iterator[Door]:
@@ -28,16 +33,27 @@ def open_door(settings: GatewaySettings) -> Iterator[Door]:
         SettingsError: A store's settings are wrong.
         PlatformError: The database is away or has another schema than this version's.
     """
-    with closing(open_database(settings)) as database, open_channel(settings.decoder_address) as channel:
+    with (
+        closing(open_database(settings)) as database,
+        open_channel(settings.decoder_address) as channel,
+        Renderers(
+            settings.renderers,
+            max_job_s=settings.render_timeout_s,
+            max_memory_bytes=settings.render_memory_bytes,
+        ) as renderers,
+    ):
         database.require_current_schema()
         yield Door(
             settings=settings,
             database=database,
             objects=open_objects(settings),
+            registration=Registration(database),
+            renderers=renderers,
             decoder=DecoderClient(channel),
             decoder_room=RoomClient(channel, "decoder"),
             limiter=CapacityLimiter(settings.max_threads),
             answer_limiter=CapacityLimiter(settings.max_answers),
+            render_limiter=CapacityLimiter(_WAITING_A_RENDERER * settings.renderers),
             chat_memory=Memory(settings.max_chat_memory_bytes),
         )
 

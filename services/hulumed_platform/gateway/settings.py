@@ -41,6 +41,19 @@ class GatewaySettings(StorageSettings, RoomSettings):
     """Largest DICOM instance."""
     max_stow_bytes: int = Field(default=32 * _GIB, ge=1024)
     """Largest body of one STOW-RS request, after decompression."""
+    max_stow_instances: int = Field(default=10_000, ge=1)
+    """Instances of one STOW-RS request; what is known of them is held in memory until its body is whole."""
+    stow_timeout_s: float = Field(default=3 * 3600.0, gt=0)
+    """Longest time that the body of a STOW-RS request may take. To be shorter than the worker's `orphan_age_s`: until
+    the body is whole, its instances have no rows."""
+    renderers: int = Field(default=2, ge=1)
+    """Child processes that read, decode and draw what WADO-RS asks for; they start when they are needed."""
+    render_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds that one such job may wait for a child, and then take."""
+    render_memory_bytes: int = Field(default=4 * _GIB, ge=_GIB)
+    """Address space of a child; what needs more cannot be decoded here."""
+    cors_origins: str = Field(default="", pattern=r"^(\*|(https?://[^\s,/*]+)(\s*,\s*https?://[^\s,/*]+)*)?$")
+    """Origins of viewers at other addresses, e.g. `https://viewer.example,http://localhost:3000`; `*` = all."""
     body_idle_timeout_s: float = Field(default=60.0, gt=0)
     """How long the sender of a body may be silent."""
     max_new_tokens: int = Field(default=1024, ge=1)

@@ -5,10 +5,14 @@ import re
 from fastapi import Request
 
 _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]]{1,255}")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+){0,8}")
 
 
 def public_url(request: Request) -> str:
-    """Scheme and host as the client sees them: Forwarded (RFC 7239), else X-Forwarded-*, else the request's own."""
+    """Scheme, host and path prefix as the client sees them.
+
+    Forwarded (RFC 7239), else X-Forwarded-*, else the request's own; the prefix only by X-Forwarded-Prefix.
+    """
     forwarded = dict(
         pair.strip().split("=", 1)
         for pair in request.headers.get("forwarded", "").split(",")[0].lower().split(";")
@@ -19,7 +23,8 @@ def public_url(request: Request) -> str:
     host = host.strip('"')
     if scheme not in ("http", "https") or not _HOST.fullmatch(host):
         return f"{request.url.scheme}://{request.url.netloc}"
-    return f"{scheme}://{host}"
+    prefix = _first(request, "x-forwarded-prefix").rstrip("/")
+    return f"{scheme}://{host}{prefix if _PREFIX.fullmatch(prefix) else ''}"
 
 
 def _first(request: Request, header: str) -> str:

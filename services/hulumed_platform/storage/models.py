@@ -12,6 +12,7 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -252,3 +253,12 @@ class Report(Base):
     provenance: Mapped[dict[str, Any]]
     evidence_digest: Mapped[str | None] = mapped_column(_DIGEST)
     created_at: Mapped[datetime]
+
+
+class InstanceMetadata(Base):
+    """A cache: everything of an instance but bulk data, in the DICOM JSON model, compressed by zlib."""
+
+    __tablename__ = "instance_metadata"
+
+    instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)

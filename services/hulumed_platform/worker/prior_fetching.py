@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from hulumed_platform.archive.intake import Intake
 from hulumed_platform.archive.peers.peer import Budget, Deliver, FoundStudy, Peer, StudyQuery
+from hulumed_platform.archive.registration import Registration
 from hulumed_platform.archive.rules.schema import Priors
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
@@ -42,7 +43,7 @@ class PriorFetching:
         self._wanted = wanted
         self._left = left
         tenant = wanted.study.tenant
-        self._intake = Intake(objects, database, tenant=tenant, max_instance_bytes=wanted.rule.max_bytes)
+        self._intake = Intake(objects, Registration(database), tenant=tenant, max_instance_bytes=wanted.rule.max_bytes)
         self.incomplete: set[str] = set()
         """UIDs of studies that are not here whole."""
         self.notes: list[str] = []
