@@ -24,21 +24,17 @@ def study_of(desk: WorklistDesk, uid: str) -> Study:
         return Studies(session).get(desk.door.settings.tenant, uid)
 
 
-def test_the_input_of_a_completed_workitem_is_complete(desk: WorklistDesk) -> None:
-    """At once and with the reason, for each study that is named and known; not before, and not when canceled."""
+def test_the_input_of_a_completed_workitem_is_ended(desk: WorklistDesk) -> None:
+    """The word is noted for each study that is named and known, not when canceled; the worker acts on it."""
     first, second, other = (stored(desk)[0] for _ in range(3))
     uid = desk.create(t00404021=_Inputs((first, second, "1.2.3.4.5", first)).of_workitem())
     canceled = desk.create(t00404021=_Inputs((other,)).of_workitem())
     transaction = desk.claim(uid)
-    assert study_of(desk, first).state is StudyState.RECEIVING
+    assert study_of(desk, first).ended_by is None
     desk.complete(uid, transaction)
     desk.change(canceled, "CANCELED", desk.claim(canceled))
-    assert [study_of(desk, study).state for study in (first, second, other)] == [
-        StudyState.COMPLETE,
-        StudyState.COMPLETE,
-        StudyState.RECEIVING,
-    ]
-    assert "workitem" in str(study_of(desk, first).state_reason)
+    reason = "a workitem that has the study as its input was completed"
+    assert [study_of(desk, study).ended_by for study in (first, second, other)] == [reason, reason, None]
 
 
 def test_a_failure_of_what_follows_does_not_undo_the_change(
