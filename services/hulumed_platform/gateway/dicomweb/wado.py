@@ -1,5 +1,6 @@
 """WADO-RS (PS3.18, section 10.4): instances, their metadata, bulk data and frames."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -156,7 +157,7 @@ async def retrieve_metadata(wanted: Wanted) -> Response:
 
 async def _metadata(wanted: Target) -> AsyncIterator[bytes]:
     """The array in pieces of many instances; relative addresses become those that the client sees."""
-    urls = {one.sop_instance_uid: wanted.url(one).encode() for one in wanted.instances}
+    urls = {one.sop_instance_uid: json.dumps(wanted.url(one))[1:-1].encode() for one in wanted.instances}
     start = b"["
     steps = wanted.retrieval.metadata(wanted.instances)
     while (step := await wanted.run(next, steps, None)) is not None:
