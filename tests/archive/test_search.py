@@ -87,6 +87,8 @@ def uids(found: Sequence[Found]) -> list[str]:
         ({"StudyTime": "2359-"}, "3"),
         ({"ModalitiesInStudy": "MR"}, "2"),
         ({"ModalitiesInStudy": "SR"}, "123"),
+        ({"ModalitiesInStudy": "MR,XA"}, "2"),
+        ({"ModalitiesInStudy": "MR\\CT"}, "123"),
         ({"ModalitiesInStudy": "C*"}, "13"),
         ({"PatientName": "DOE*", "ModalitiesInStudy": "CT"}, "1"),
     ],

@@ -122,8 +122,8 @@ def test_content_type_in_any_spelling(header: str) -> None:
     assert (media_type, parameters["type"], boundary) == ("multipart/related", "application/dicom", b"b-1")
 
 
-@pytest.mark.parametrize("boundary", ["", '"ends with space "', "x" * 71, "'b'\"é\""])
+@pytest.mark.parametrize("boundary", ["", '"ends with space "', "x" * 201, "'b'\"é\""])
 def test_boundary_that_is_none_is_refused(boundary: str) -> None:
-    """RFC 2046 allows 1 to 70 characters of a fixed set."""
-    with pytest.raises(PlatformError, match="no boundary of 1 to 70"):
+    """RFC 2046 allows characters of a fixed set; 70 of them, but Orthanc sends 73."""
+    with pytest.raises(PlatformError, match="no boundary, or one with other characters"):
         boundary_of(f"multipart/related; boundary={boundary}")

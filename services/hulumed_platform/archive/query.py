@@ -45,7 +45,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One attribute that results must have: a value, one of several UIDs, a pattern with * and ?, or a range."""
+    """One attribute that results must have: a value, one of several UIDs or codes, a pattern of * and ?, or a range."""
 
     path: str
     """Tag as 8 hex digits; `sequence.attribute` for an attribute of items."""
@@ -122,6 +122,8 @@ def _match(name: str, path: str, value: str) -> Match:
         case "UI":
             if not _UIDS.fullmatch(value):
                 raise _bad(name, "one UID, or several with commas between them")
+            return Match(path, vr, tuple(re.split(r"[,\\]", value)))
+        case "CS" if re.search(r"[,\\]", value):  # as viewers ask for several modalities; a code string has neither
             return Match(path, vr, tuple(re.split(r"[,\\]", value)))
         case "DA":
             return Match(path, vr, _range(name, value, _DATE, "YYYYMMDD, or a range YYYYMMDD-YYYYMMDD"))

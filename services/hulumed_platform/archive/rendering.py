@@ -108,7 +108,7 @@ class _Child:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.stop()
-        command = [sys.executable, "-m", _RENDERER, str(self._max_memory_bytes), str(self._max_job_s)]
+        command = [sys.executable, "-m", _RENDERER, str(self._max_memory_bytes)]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )

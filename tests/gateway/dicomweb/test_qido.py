@@ -104,17 +104,17 @@ def test_includefield(gateway: RunningGateway, patient: str) -> None:
 def test_pages_do_not_overlap_and_say_what_is_left(gateway: RunningGateway, patient: str) -> None:
     """`Warning: 299` names the rest; the last page has none, and one beyond it is empty."""
     pages = [get(gateway, f"/instances?PatientID={patient}&limit=3&offset={offset}") for offset in (0, 3, 6)]
-    assert [page.status_code for page in pages] == [200, 200, 204]
+    assert [page.status_code for page in pages] == [200, 200, 200]
     assert "There are 1 additional results that can be requested" in pages[0].headers["Warning"]
     assert pages[0].headers["Warning"].startswith("299 ")
     assert "Warning" not in pages[1].headers
     assert len({*values(pages[0].json(), "00080018"), *values(pages[1].json(), "00080018")}) == 4
 
 
-def test_nothing_found_is_204(gateway: RunningGateway, client: DICOMwebClient) -> None:
-    """Without a body; clients make an empty list of it."""
+def test_nothing_found_is_an_empty_array(gateway: RunningGateway, client: DICOMwebClient) -> None:
+    """200 and not 204, which is allowed too: Orthanc cannot read an answer without a body."""
     answer = get(gateway, "/studies?PatientID=nobody&fuzzymatching=true&Nonsense=1")
-    assert (answer.status_code, answer.content) == (204, b"")
+    assert (answer.status_code, answer.json()) == (200, [])
     assert "fuzzymatching" in answer.headers["Warning"]
     assert "Nonsense" in answer.headers["Warning"]
     assert client.search_for_series("1.2.3.4.5.6.7") == []

@@ -2,7 +2,10 @@
 
 import io
 import json
+import random
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,10 +13,13 @@ import numpy as np
 import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.gateway.conftest import RunningGateway
+from tests.gateway.dicom import CONTENT_TYPE, multipart
 from tests.gateway.dicomweb.conftest import store
 from tests.gateway.dicomweb.corpus import NAMES, Sample, made
 from tests.gateway.dicomweb.related import parts
@@ -327,3 +333,54 @@ def test_viewer_of_another_origin(gateway: RunningGateway, study: Sequence[Sampl
     """Without the setting no page of another address reads anything."""
     answer = get(gateway, "/studies?limit=1", Origin="https://viewer.example")
     assert "access-control-allow-origin" not in answer.headers
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_instances_never_break_the_door(
+    gateway: RunningGateway, corpus: dict[str, Sample], data: st.DataObject
+) -> None:
+    """Flipped bytes in headers and pixels: whatever is stored then, each way to get it ends below 500."""
+    one = corpus[data.draw(st.sampled_from(["explicit", "implicit", "big endian", "RLE", "JPEG 2000", "JPEG, colour"]))]
+    damaged = bytearray(one.content.replace(str(one.dataset.StudyInstanceUID).encode(), fresh(one)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = data.draw(st.integers(400, len(damaged) - 1))
+        damaged[at] = data.draw(st.sampled_from([0, 1, 0x20, 0x7F, 0x80, 0xFE, 0xFF]))
+    damaged = bytearray(bytes(damaged).replace(str(one.dataset.SOPInstanceUID).encode(), fresh(one, instance=True)))
+    answer = gateway.http.post(
+        "/dicom-web/studies", content=multipart(bytes(damaged)), headers={"Content-Type": CONTENT_TYPE}
+    )
+    assert answer.status_code < 500
+    for reference in answer.json().get("00081199", {}).get("Value", []):
+        address = reference["00081190"]["Value"][0]
+        for path in ("", "/metadata", "/frames/1", "/rendered", "/bulkdata/7FE00010", "/bulkdata/00281050"):
+            assert gateway.http.get(address + path).status_code < 500, path
+        gateway.http.get(address.rpartition("/series/")[0] + "/metadata").raise_for_status()
+    assert gateway.http.get("/dicom-web/studies?limit=3").status_code == 200
+
+
+def fresh(one: Sample, *, instance: bool = False) -> bytes:
+    """A UID of the same length, so that lengths stay right."""
+    uid = str(one.dataset.SOPInstanceUID if instance else one.dataset.StudyInstanceUID)
+    return (uid[:-12] + "".join(random.choices("123456789", k=12))).encode()
+
+
+def test_reader_that_leaves_leaves_nothing_open(gateway: RunningGateway) -> None:
+    """A viewer that closes its tab in the middle of a study holds no file, no folder and no thread."""
+    one = made(np.zeros((1000, 3500), np.uint16))
+    store(gateway, one)
+    objects = gateway.door.settings.objects_url.removeprefix("file://")
+
+    def opened() -> list[str]:
+        links = (str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+        return [link for link in links if link.startswith(objects) or ("(deleted)" in link and "hulumed-" in link)]
+
+    for accept in (ANY_SYNTAX, OCTETS):
+        path = f"/dicom-web{one.path}" + ("/frames/1" if accept == OCTETS else "")
+        with gateway.http.stream("GET", path, headers={"Accept": accept}) as answer:
+            next(answer.iter_raw(1000))
+    deadline = time.monotonic() + 20
+    while opened() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert opened() == []
+    assert not list(Path(str(gateway.door.settings.scratch_dir)).glob("hulumed-*"))

@@ -2,4 +2,4 @@ import sys
 
 from hulumed_platform.archive.renderer.child import main
 
-main(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]), float(sys.argv[2]))
+main(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))

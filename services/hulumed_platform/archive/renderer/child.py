@@ -28,20 +28,18 @@ _JOBS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def main(requests: IO[bytes], answers: IO[bytes], max_memory_bytes: int, max_job_s: float) -> None:
+def main(requests: IO[bytes], answers: IO[bytes], max_memory_bytes: int) -> None:
     """Serve requests. Memory is limited for good, the time of a job by the parent, who kills what takes longer."""
     # The hard limit stays: what decodes lossless JPEG starts a child of its own and sets one.
     resource.setrlimit(resource.RLIMIT_AS, (max_memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in requests:
-        answers.write(json.dumps(_answer(json.loads(line), max_job_s)).encode() + b"\n")
+        answers.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
         answers.flush()
 
 
-def _answer(request: dict[str, Any], max_job_s: float) -> dict[str, Any]:
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
     job = _JOBS[request.pop("job")]
-    if job is write_picture:
-        request["timeout_s"] = max_job_s
     if "path" in request:
         request["path"] = Path(request["path"])
     request["out"] = Path(request["out"])

@@ -20,6 +20,8 @@ from hulumed_platform.imaging.window import VoiFunction
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 _LABEL = "the instance"
+_UNLIMITED_S = 3600.0
+"""The parent counts the time of a job, and kills what takes longer."""
 
 
 def write_picture(
@@ -27,7 +29,6 @@ def write_picture(
     out: Path,
     frame: int,
     media_type: str,
-    timeout_s: float,
     *,
     window: Sequence[float] | None = None,
     voi_function: str = "LINEAR",
@@ -45,20 +46,20 @@ def write_picture(
             a negative width or height mirrors.
         quality: of a JPEG, 1 to 100.
     """
-    one = _slice(path, frame, out.parent, timeout_s)
+    one = _slice(path, frame, out.parent)
     grey = choose_grey([one], PrepareOptions())[0]
     if window is not None and not is_color(one.header):
         grey = Grey(Window(window[0], window[1]), VoiFunction(voi_function))
-    image = Image.fromarray(_as_stored(one, next(read_slices([one], [0], grey, Stopwatch(timeout_s)))))
+    image = Image.fromarray(_as_stored(one, next(read_slices([one], [0], grey, Stopwatch(_UNLIMITED_S)))))
     if viewport is not None:
         image = _fitted(image, viewport)
     image.save(out, _FORMATS[media_type], quality=quality)
     return {}
 
 
-def _slice(path: Path, frame: int, scratch: Path, timeout_s: float) -> Slice:
+def _slice(path: Path, frame: int, scratch: Path) -> Slice:
     limits = Limits()
-    context = Context(limits, scratch, ScratchSpace(limits.max_total_bytes), Stopwatch(timeout_s))
+    context = Context(limits, scratch, ScratchSpace(limits.max_total_bytes), Stopwatch(_UNLIMITED_S))
     header = read_header(SourceFile(path, str(path), _LABEL), context)
     if header.rows < 1 or header.columns < 1:
         raise RefusedError("the instance has no pixels to show")

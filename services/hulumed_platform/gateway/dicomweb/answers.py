@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -48,7 +48,7 @@ def reads_gzip(request: Request) -> bool:
     return False
 
 
-async def gzipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def gzipped(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Pack a stream; what has come so far goes out with each piece."""
     packer = zlib.compressobj(_LEVEL, wbits=_GZIP)
     async for piece in pieces:

@@ -8,7 +8,7 @@ from hulumed_platform.archive.query import Level, Match, read_query
 from hulumed_platform.archive.search import find, supported
 from hulumed_platform.gateway.dependencies import Door, door
 from hulumed_platform.gateway.dicomweb.accept import DICOM_JSON, require_json
-from hulumed_platform.gateway.dicomweb.answers import json_answer, root, warning_header
+from hulumed_platform.gateway.dicomweb.answers import json_answer, root
 from hulumed_platform.gateway.dicomweb.results import result
 from hulumed_platform.storage.records import check_uid
 
@@ -17,8 +17,7 @@ router = APIRouter(prefix="/dicom-web", tags=["DICOMweb"])
 _Door = Annotated[Door, Depends(door)]
 _STUDY_UID, _SERIES_UID = "0020000D", "0020000E"
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "An array of results.", "content": {DICOM_JSON: {}}},
-    204: {"description": "Nothing matches."},
+    200: {"description": "An array of results, empty where nothing matches.", "content": {DICOM_JSON: {}}},
     400: {"description": "A query parameter has a value that its attribute cannot have."},
     406: {"description": "Only application/dicom+json is spoken."},
 }
@@ -71,9 +70,8 @@ def _search(
     warnings = list(query.warnings)
     if left:
         warnings.append(f"There are {left} additional results that can be requested")
-    if not found:
-        return Response(status_code=204, headers=warning_header(request, warnings))
     address = root(request)
+    # Empty where nothing matches: 204 is allowed as well, but Orthanc takes an answer without a body for a broken one.
     return json_answer(request, [result(one, level, query, address) for one in found], warnings=warnings)
 
 

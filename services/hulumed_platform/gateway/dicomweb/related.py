@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from anyio import CapacityLimiter, to_thread
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from hulumed_platform.gateway.dicomweb.accept import MULTIPART
 from hulumed_platform.storage.objects import CHUNK_BYTES
@@ -29,6 +30,21 @@ Parts = AsyncGenerator[Part, None]
 """They close what they opened as they go on; whoever leaves early closes them."""
 
 
+class Streamed(StreamingResponse):
+    """Closes what it streams from at once where the reader leaves, and not when it is found to be garbage."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status, headers)
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As every ASGI application is called."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._body.aclose()
+
+
 async def related(
     parts: Parts,
     media_type: str,
@@ -36,7 +52,7 @@ async def related(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-) -> StreamingResponse:
+) -> Streamed:
     """All parts as one answer. The first is made before the status goes out: what is wrong then still has one.
 
     A fault in a later one breaks the connection off, so that the answer never passes as a shorter one.
@@ -45,14 +61,14 @@ async def related(
     first = await anext(parts)
     content_type = f'{MULTIPART}; type="{media_type}"; boundary={boundary}'
     body = _body(first, parts, boundary, limiter)
-    return StreamingResponse(body, status, headers={**(headers or {}), **HEADERS, "Content-Type": content_type})
+    return Streamed(body, status, {**(headers or {}), **HEADERS, "Content-Type": content_type})
 
 
-async def single(parts: Parts, limiter: CapacityLimiter) -> StreamingResponse:
+async def single(parts: Parts, limiter: CapacityLimiter) -> Streamed:
     """The one part as the whole answer."""
     part = await anext(parts)
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         try:
             async for piece in _content(part, limiter):
                 yield piece
@@ -62,10 +78,10 @@ async def single(parts: Parts, limiter: CapacityLimiter) -> StreamingResponse:
     headers = {**HEADERS, "Content-Type": part.content_type, "Content-Location": part.location}
     if part.length is not None:
         headers["Content-Length"] = str(part.length)
-    return StreamingResponse(body(), headers=headers)
+    return Streamed(body(), 200, headers)
 
 
-async def _body(first: Part, rest: Parts, boundary: str, limiter: CapacityLimiter) -> AsyncIterator[bytes]:
+async def _body(first: Part, rest: Parts, boundary: str, limiter: CapacityLimiter) -> AsyncGenerator[bytes, None]:
     part: Part | None = first
     try:
         while part is not None:

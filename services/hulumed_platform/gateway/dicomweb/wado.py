@@ -1,21 +1,21 @@
 """WADO-RS (PS3.18, section 10.4): instances, their metadata, bulk data and frames."""
 
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import StreamingResponse
 
 from hulumed_platform.archive.retrieve import Frames, Located, Retrieval, locate
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.gateway.dependencies import Door, door
 from hulumed_platform.gateway.dicomweb.accept import DICOM_JSON, accepted, not_acceptable, require_json
 from hulumed_platform.gateway.dicomweb.answers import gzipped, reads_gzip, root, warning_header
-from hulumed_platform.gateway.dicomweb.related import Part, Parts, related, single
+from hulumed_platform.gateway.dicomweb.related import Part, Parts, Streamed, related, single
 from hulumed_platform.gateway.dicomweb.representation import DICOM, OCTETS, Form, instance_form, pixel_form
 from hulumed_platform.storage.records import check_uid
 
@@ -151,12 +151,12 @@ async def retrieve_metadata(wanted: Wanted) -> Response:
     body, headers = _chained(first, pieces), {"Content-Type": DICOM_JSON, "Vary": "Accept-Encoding"}
     if reads_gzip(wanted.request):
         body, headers["Content-Encoding"] = gzipped(body), "gzip"
-    return StreamingResponse(body, headers=headers)
+    return Streamed(body, 200, headers)
 
 
-async def _metadata(wanted: Target) -> AsyncIterator[bytes]:
+async def _metadata(wanted: Target) -> AsyncGenerator[bytes, None]:
     """The array in pieces of many instances; relative addresses become those that the client sees."""
-    urls = {one.sop_instance_uid: wanted.url(one).encode() for one in wanted.instances}
+    urls = {one.sop_instance_uid: json.dumps(wanted.url(one))[1:-1].encode() for one in wanted.instances}
     start = b"["
     steps = wanted.retrieval.metadata(wanted.instances)
     while (step := await wanted.run(next, steps, None)) is not None:
@@ -171,7 +171,7 @@ _RELATIVE = b'"BulkDataURI":"'
 """Cannot stand inside a string of JSON, where a quotation mark has a backslash before it."""
 
 
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     yield first
     async for piece in rest:
         yield piece
