@@ -67,6 +67,8 @@ def test_a_whole_study_in_one_request_is_told_to_its_rule(gateway: RunningGatewa
 def test_dicomweb_client_stores_and_the_study_shows(gateway: RunningGateway) -> None:
     """The field's own client drives the door; the study is receiving, and nothing of the patient shows."""
     dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    dataset.StudyInstanceUID, dataset.SOPInstanceUID = generate_uid(), generate_uid()
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     response = DICOMwebClient(f"{gateway.url}/dicom-web").store_instances([dataset])
     assert [item.ReferencedSOPInstanceUID for item in response.ReferencedSOPSequence] == [dataset.SOPInstanceUID]
     assert "FailedSOPSequence" not in response
