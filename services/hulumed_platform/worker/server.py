@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import PlatformError
+from hulumed_platform.core.periodic import Periodic
+from hulumed_platform.core.probes import serve_probes
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
 from hulumed_platform.rpc.clients import DecoderClient, open_channel
@@ -20,9 +22,7 @@ from hulumed_platform.storage.settings import open_database, open_objects
 from hulumed_platform.worker import tasks
 from hulumed_platform.worker.broker import open_broker
 from hulumed_platform.worker.consumer import Consumer
-from hulumed_platform.worker.health import serve_probes
 from hulumed_platform.worker.letting_go import LettingGo
-from hulumed_platform.worker.periodic import Periodic
 from hulumed_platform.worker.report_request import ReportPrompt
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.settings import WorkerSettings
