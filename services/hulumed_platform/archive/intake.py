@@ -22,10 +22,20 @@ class FailureReason(IntEnum):
     """Another instance is stored under this SOP Instance UID; it was left as it is."""
     OUT_OF_RESOURCES = 0xA700
     """Larger than an instance may be here."""
+    WRONG_CLASS = 0xA900
+    """The data set has another SOP Class or Instance UID than the request that brought it."""
     WRONG_STUDY = 0xA901
     """The instance is not of the study in the address."""
     CANNOT_UNDERSTAND = 0xC000
     """No DICOM file, cut off, a UID missing or malformed, or a part of another media type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a C-STORE request says that its data set is; UIDs without padding."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +58,13 @@ class Intake:
         self._tenant = tenant
         self._max_instance_bytes = max_instance_bytes
 
-    def store(self, file: BinaryIO, *, study: str | None = None) -> Outcome:
+    def store(self, file: BinaryIO, *, study: str | None = None, named: Named | None = None) -> Outcome:
         """Store one instance, durably, or say why not.
 
         Args:
             file: a DICOM file (PS3.10) that can be sought; kept byte for byte.
             study: Study Instance UID that the instance must have; None = any.
+            named: SOP Class and Instance UID that it must have; None = any.
 
         Raises:
             PlatformError: UNAVAILABLE when a store is away or full: the instance is to be sent again.
@@ -71,6 +82,8 @@ class Intake:
             return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
         if study not in (None, header.study_instance_uid):
             return _outcome(header, FailureReason.WRONG_STUDY)
+        if named not in (None, Named(header.sop_class_uid, header.sop_instance_uid)):
+            return _outcome(header, FailureReason.WRONG_CLASS)
         return self._keep(header, record, file)
 
     def _record(self, header: InstanceHeader, size_bytes: int) -> InstanceRecord:

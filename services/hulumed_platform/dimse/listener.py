@@ -1,0 +1,191 @@
+"""The TCP side: who may connect, TLS, and sockets that acknowledge at once.
+
+Senders as they are shipped leave Nagle's algorithm on (DCMTK since 3.6.2): the last, short segment of every instance
+waits until the one before it is acknowledged, and our kernel delays that acknowledgement by 40 ms. Ten instances a
+second come through then, however fast both sides are. We cannot mend the sender; we can acknowledge at once.
+"""
+
+import errno
+import logging
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from socketserver import BaseServer
+from typing import Any
+
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.events import EventHandlerType
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from hulumed_platform.core.settings import SettingsError
+from hulumed_platform.dimse import metrics
+from hulumed_platform.dimse.receiving import ReceivingProvider, Spool
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PDU_BYTES = 1024 * 1024
+"""What is longer is no PDU: a request for an association with every context there is has a third of it."""
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_POLL_S = 0.1
+
+
+class ReceivingSocket(AssociationSocket):
+    """Reads PDUs whole and acknowledges their segments at once."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read so many bytes, fewer at the end of the connection.
+
+        Raises:
+            OSError: The peer was silent for too long, is gone, or announces a PDU that is none; the connection ends.
+        """
+        if nr_bytes > _LONGEST_PDU_BYTES:
+            raise OSError(errno.EMSGSIZE, "a PDU longer than any")
+        assert self.socket is not None, "pynetdicom reads from open sockets only"
+        received = bytearray(nr_bytes)
+        num_read = 0
+        with memoryview(received) as view:
+            while num_read < nr_bytes:
+                self._acknowledge_at_once()  # the kernel forgets it again and again, see tcp(7)
+                num_new = self.socket.recv_into(view[num_read:])
+                if not num_new:
+                    break
+                num_read += num_new
+        self._acknowledge_at_once()
+        return received if num_read == nr_bytes else received[:num_read]
+
+    def _acknowledge_at_once(self) -> None:
+        if _QUICKACK is not None and self.socket is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+
+class Listener(ThreadedAssociationServer):
+    """Listens, and makes an association of every connection that is let in.
+
+    Args:
+        ae: our application entity: title, limits, time-outs.
+        address: host and port; port 0 = any free one.
+        contexts: what is supported before anybody is known.
+        handlers: of pynetdicom's events.
+        lets_in: whether a host may connect.
+        max_connections: more are closed at once.
+        spool: takes in what is being received.
+        tls: what connections are wrapped in.
+
+    Raises:
+        SettingsError: Nobody can listen there.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        ae: ApplicationEntity,
+        address: tuple[str, int],
+        contexts: list[PresentationContext],
+        handlers: Sequence[EventHandlerType],
+        *,
+        lets_in: Callable[[str], bool],
+        max_connections: int,
+        spool: Spool,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.spool = spool
+        self.tls = tls
+        self._lets_in = lets_in
+        self._max_connections = max_connections
+        self._num_opening = 0
+        self._lock = threading.Lock()
+        try:
+            super().__init__(
+                ae, address, ae.ae_title, contexts, evt_handlers=list(handlers), request_handler=_Connection
+            )
+        except OSError as error:
+            raise SettingsError(
+                f"host, port: cannot listen on {address[0]}:{address[1]}: {error.strerror or error}"
+            ) from error
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self.server_address[1])
+
+    @property
+    def num_connections(self) -> int:
+        """Connections that are open, with and without an association."""
+        return self._num_opening + len(self.active_associations)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Let connections in, on a thread, while the block runs. Associations outlive it."""
+        thread = threading.Thread(target=self.serve_forever, args=(_POLL_S,), name="listener", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            BaseServer.shutdown(self)  # pynetdicom's own expects a server that its `start_server` made
+            thread.join()
+            self.server_close()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  as in the base class
+        """Whether to speak to who connects at all."""
+        if not self._lets_in(client_address[0]):
+            reason = "unknown host"
+        elif self.num_connections >= self._max_connections:
+            reason = "too many"
+        else:
+            return True
+        metrics.CONNECTIONS_REFUSED.labels(reason).inc()
+        log.warning("connection refused: %s", reason, extra={"host": client_address[0]})
+        return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Go on in a thread: a TLS handshake that hangs must not keep others waiting."""
+        with self._lock:
+            self._num_opening += 1
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Open one connection; its association has threads of its own."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._num_opening -= 1
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  as in the base class
+        """Tell of a connection that could not be opened."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):  # ssl.SSLError is one
+            metrics.CONNECTIONS_REFUSED.labels("no handshake").inc()
+            log.warning("connection not opened: %s", type(error).__name__, extra={"host": client_address[0]})
+        else:
+            log.error("connection not opened", exc_info=error, extra={"host": client_address[0]})
+
+
+class _Connection(RequestHandler):
+    """One connection on its way to an association."""
+
+    server: Listener
+    request: socket.socket
+
+    def setup(self) -> None:
+        self.request.settimeout(self.ae.acse_timeout)
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.server.tls is not None:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        # else a peer that stops in the middle of a PDU would hold a thread for ever
+        self.request.settimeout(self.ae.network_timeout)
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        association.dul.event_queue.get_nowait()  # "connected", said by the socket that ours replaces; ours says it too
+        association.dul.socket = ReceivingSocket(association, client_socket=self.request)
+        association.dimse = ReceivingProvider(association, self.server.spool)
+        return association
