@@ -63,9 +63,7 @@ class Archive:
         """Every instance that is indexed."""
         with self.database.reading() as session:
             studies = Studies(session)
-            return [
-                instance for study in studies.list("default") for instance in studies.instances(study.id)
-            ]
+            return [instance for study in studies.list("default") for instance in studies.instances(study.id)]
 
     def contents(self) -> dict[str, bytes]:
         """The stored bytes of every instance that is indexed, by SOP Instance UID."""

@@ -1,8 +1,9 @@
 """INSERT … ON CONFLICT DO NOTHING, which both databases have under one name and SQLAlchemy under two."""
 
+from functools import cache
 from typing import Any
 
-from sqlalchemy import inspect
+from sqlalchemy import Executable, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -15,7 +16,15 @@ def insert_or_ignore(session: Session, model: type[Base], **values: object) -> b
     Where another transaction is about to insert the same key, PostgreSQL waits for its end first; when False comes
     back, the row that was in the way is therefore visible to the next statement (READ COMMITTED).
     """
-    dialect: Any = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    primary_key = inspect(model).primary_key[0]
-    statement = dialect.insert(model).values(**values).on_conflict_do_nothing().returning(primary_key)
-    return session.execute(statement).first() is not None
+    statement = _statement(model, session.get_bind().dialect.name)
+    return session.connection().execute(statement, values).first() is not None
+
+
+@cache
+def _statement(model: type[Base], dialect_name: str) -> Executable:
+    """On the table and made once: a statement of the mapper's, made each time, takes ten times as long."""
+    dialect: Any = sqlite if dialect_name == "sqlite" else postgresql
+    statement: Executable = (
+        dialect.insert(model.__table__).on_conflict_do_nothing().returning(inspect(model).primary_key[0])
+    )
+    return statement
