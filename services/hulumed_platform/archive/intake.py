@@ -8,11 +8,11 @@ from os import SEEK_END
 from typing import BinaryIO
 
 from hulumed_platform.archive.header import InstanceHeader, read_header
+from hulumed_platform.archive.registrar import Registrar
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
 from hulumed_platform.storage.records import InstanceRecord, Registered
-from hulumed_platform.storage.studies import Studies
 
 
 class FailureReason(IntEnum):
@@ -54,7 +54,7 @@ class Intake:
 
     def __init__(self, objects: ObjectStore, database: Database, *, tenant: str, max_instance_bytes: int) -> None:
         self._objects = objects
-        self._database = database
+        self._registrar = Registrar(database)
         self._tenant = tenant
         self._max_instance_bytes = max_instance_bytes
 
@@ -105,8 +105,7 @@ class Intake:
     def _keep(self, header: InstanceHeader, record: InstanceRecord, file: BinaryIO) -> Outcome:
         file.seek(0)
         stored = self._objects.put(self._tenant, _chunks(file))
-        with self._database.session() as session:
-            registered = Studies(session).register(replace(record, digest=stored.digest))
+        registered = self._registrar.register(replace(record, digest=stored.digest))
         return _outcome(header, FailureReason.DUPLICATE if registered is Registered.CONFLICT else None)
 
 

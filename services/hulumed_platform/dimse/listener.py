@@ -1,11 +1,5 @@
-"""The TCP side: who may connect, TLS, and sockets that acknowledge at once.
+"""Who may connect, TLS, and associations made of connections."""
 
-Senders as they are shipped leave Nagle's algorithm on (DCMTK since 3.6.2): the last, short segment of every instance
-waits until the one before it is acknowledged, and our kernel delays that acknowledgement by 40 ms. Ten instances a
-second come through then, however fast both sides are. We cannot mend the sender; we can acknowledge at once.
-"""
-
-import errno
 import logging
 import socket
 import ssl
@@ -20,47 +14,18 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.dimse import metrics
 from hulumed_platform.dimse.receiving import ReceivingProvider, Spool
+from hulumed_platform.dimse.sockets import ReceivingSocket
 
 log = logging.getLogger(__name__)
 
-_LONGEST_PDU_BYTES = 1024 * 1024
-"""What is longer is no PDU: a request for an association with every context there is has a third of it."""
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _POLL_S = 0.1
-
-
-class ReceivingSocket(AssociationSocket):
-    """Reads PDUs whole and acknowledges their segments at once."""
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read so many bytes, fewer at the end of the connection.
-
-        Raises:
-            OSError: The peer was silent for too long, is gone, or announces a PDU that is none; the connection ends.
-        """
-        if nr_bytes > _LONGEST_PDU_BYTES:
-            raise OSError(errno.EMSGSIZE, "a PDU longer than any")
-        assert self.socket is not None, "pynetdicom reads from open sockets only"
-        received = bytearray(nr_bytes)
-        num_read = 0
-        with memoryview(received) as view:
-            while num_read < nr_bytes:
-                self._acknowledge_at_once()  # the kernel forgets it again and again, see tcp(7)
-                num_new = self.socket.recv_into(view[num_read:])
-                if not num_new:
-                    break
-                num_read += num_new
-        self._acknowledge_at_once()
-        return received if num_read == nr_bytes else received[:num_read]
-
-    def _acknowledge_at_once(self) -> None:
-        if _QUICKACK is not None and self.socket is not None:
-            self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+_LOOP_PAUSE_S = 0.0001
+"""Pause of pynetdicom's loop between two looks; our socket waits by itself until there is something to do."""
 
 
 class Listener(ThreadedAssociationServer):
@@ -186,6 +151,7 @@ class _Connection(RequestHandler):
     def _create_association(self) -> Association:
         association = super()._create_association()
         association.dul.event_queue.get_nowait()  # "connected", said by the socket that ours replaces; ours says it too
-        association.dul.socket = ReceivingSocket(association, client_socket=self.request)
+        association.dul.socket = ReceivingSocket(association, self.request)
+        association.dul._run_loop_delay = _LOOP_PAUSE_S
         association.dimse = ReceivingProvider(association, self.server.spool)
         return association

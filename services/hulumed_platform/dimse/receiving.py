@@ -34,6 +34,8 @@ _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _MAX_COMMAND_BYTES = 64 * 1024
 _MAX_WAITING = 2
 """Requests that wait for their turn: no operation is asynchronous here, so a well-behaved peer has one."""
+_MOMENT_S = 0.01
+"""Instead of asking a thousand times a second; the end of an association is noticed so much later."""
 
 _Item = tuple[None, None] | tuple[int, DimseServiceType]
 
@@ -116,11 +118,9 @@ class ReceivingProvider(DIMSEServiceProvider):
                 return
 
     def get_msg(self, block: bool = False) -> _Item:
-        """The next request; with `block`, the answer to a request of ours."""
-        if not block:
-            return super().get_msg()
+        """The next request, for which to wait a moment; with `block`, the answer to a request of ours."""
         try:
-            return self._answers.get(timeout=self.dimse_timeout)
+            return self._answers.get(timeout=self.dimse_timeout) if block else self.msg_queue.get(timeout=_MOMENT_S)
         except queue.Empty:
             return None, None
 
