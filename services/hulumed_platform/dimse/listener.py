@@ -13,6 +13,7 @@ from typing import Any
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
+from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
@@ -145,13 +146,22 @@ class _Connection(RequestHandler):
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.server.tls is not None:
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
-        # else a peer that stops in the middle of a PDU would hold a thread for ever
-        self.request.settimeout(self.ae.network_timeout)
 
     def _create_association(self) -> Association:
         association = super()._create_association()
         association.dul.event_queue.get_nowait()  # "connected", said by the socket that ours replaces; ours says it too
         association.dul.socket = ReceivingSocket(association, self.request)
+        association.dul.state_machine = _StateMachine(association.dul)
         association.dul._run_loop_delay = _LOOP_PAUSE_S
         association.dimse = ReceivingProvider(association, self.server.spool)
         return association
+
+
+class _StateMachine(StateMachine):
+    """pynetdicom's, but an answer that comes too late, when the association has been aborted, is let go."""
+
+    def do_action(self, event: str) -> None:
+        if event == "Evt9" and (event, self.current_state) not in TRANSITION_TABLE:  # data to be sent
+            self.dul.to_provider_queue.get(block=False)
+        else:
+            super().do_action(event)

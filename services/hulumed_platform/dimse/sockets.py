@@ -10,6 +10,7 @@ import queue
 import select
 import socket
 import ssl
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,9 @@ _LONGEST_PDU_BYTES = 1024 * 1024
 """What is longer is no PDU: a request for an association with every context there is has a third of it."""
 _WAIT_MS = 50
 """How long to wait for bytes before looking at timers again."""
+_LAST_WORDS_S = 1.0
+_ENDING = "Sta13"
+"""Waiting for the connection to close (PS3.8, section 9.2.1): we have rejected, aborted or released."""
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
 
@@ -35,6 +39,9 @@ class ReceivingSocket(AssociationSocket):
     def ready(self) -> bool:
         """Whether there is something to read; waits a while for it, or until there is something to send."""
         if self.socket is None or not self._is_connected:
+            return False
+        if self.assoc.dul.state_machine.current_state == _ENDING:
+            self._discard(self.socket)
             return False
         if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True
@@ -60,17 +67,32 @@ class ReceivingSocket(AssociationSocket):
         if nr_bytes > _LONGEST_PDU_BYTES:
             raise OSError(errno.EMSGSIZE, "a PDU longer than any")
         assert self.socket is not None, "pynetdicom reads from open sockets only"
+        timeout_s = self.assoc.network_timeout if self.assoc.is_established else self.assoc.acse_timeout
+        assert timeout_s is not None, "our settings have no endless time-outs"
+        deadline = time.monotonic() + timeout_s
         received = bytearray(nr_bytes)
         num_read = 0
         with memoryview(received) as view:
             while num_read < nr_bytes:
                 self._acknowledge_at_once()  # the kernel forgets it again and again, see tcp(7)
+                self.socket.settimeout(max(deadline - time.monotonic(), 0.001))  # 0 means not to wait
                 num_new = self.socket.recv_into(view[num_read:])
                 if not num_new:
                     break
                 num_read += num_new
+        self.socket.settimeout(timeout_s)
         self._acknowledge_at_once()
         return received if num_read == nr_bytes else received[:num_read]
+
+    def _discard(self, ending: socket.socket) -> None:
+        """Read for a moment what a peer still sends: what is left unread would destroy our last words on their way."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        poll = select.poll()
+        with suppress(OSError, ValueError):  # it is gone
+            poll.register(ending, select.POLLIN)
+            while time.monotonic() < deadline and poll.poll(_WAIT_MS):
+                if not ending.recv(65536):
+                    return
 
     def _acknowledge_at_once(self) -> None:
         if _QUICKACK is not None and self.socket is not None:
