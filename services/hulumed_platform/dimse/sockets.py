@@ -43,6 +43,8 @@ class ReceivingSocket(AssociationSocket):
         if self.assoc.dul.state_machine.current_state == _ENDING:
             self._discard(self.socket)
             return False
+        if not self.event_queue.empty():  # first what was read before, which may be the end
+            return False
         if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True
         poll = select.poll()
