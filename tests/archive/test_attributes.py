@@ -16,7 +16,7 @@ from tests.gateway.dicom import instance
 def test_each_level_has_its_attributes() -> None:
     """Patient and study go to the study, the modality to the series, the number to the instance."""
     data = instance(StudyDescription="CT HEAD", AccessionNumber="A1", InstanceNumber=7)
-    attributes = read_header(io.BytesIO(data), len(data)).attributes
+    attributes = read_header(io.BytesIO(data), len(data), max_bytes=len(data)).attributes
     assert attributes.study["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "DOE^JANE"}]}
     assert attributes.study["00081030"]["Value"] == ["CT HEAD"]
     assert attributes.series["00080060"]["Value"] == ["CT"]
@@ -27,7 +27,7 @@ def test_each_level_has_its_attributes() -> None:
 def test_characters_of_every_repertoire_are_read() -> None:
     """A name in kanji is found under its kanji, not under escape sequences."""
     data = instance(SpecificCharacterSet="ISO_IR 192", PatientName="Yamada^Tarou=山田^太郎")
-    attributes = read_header(io.BytesIO(data), len(data)).attributes
+    attributes = read_header(io.BytesIO(data), len(data), max_bytes=len(data)).attributes
     assert attributes.study["00100010"]["Value"] == [{"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎"}]
 
 

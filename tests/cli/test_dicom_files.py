@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
     """A typing error is told before anything is posted."""
     with pytest.raises(CliError, match="no such file or folder"):
         scan([_CT, tmp_path / "missing"])
+
+
+def test_what_can_only_block_is_not_opened(tmp_path: Path) -> None:
+    """A pipe among the paths would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CliError, match="neither a file nor a folder"):
+        scan([tmp_path / "pipe"])
+    assert scan([tmp_path]).others == ()
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 5), st.integers(1, 60))

@@ -53,6 +53,20 @@ def test_a_difference_is_shown_and_exits_with_1(golden: Path) -> None:
     assert _run("parity", golden)[0] == 1
 
 
+def test_an_incomplete_record_is_told_and_exits_with_1(golden: Path) -> None:
+    """All that was compared agrees, and yet the case proves less than a script would take it for."""
+    tensors = load_file(golden / "golden.safetensors")
+    del tensors["video.logits"]
+    save_file(tensors, golden / "golden.safetensors")
+    code, out, _ = _run("parity", golden)
+    assert code == 1
+    assert "INCOMPLETE" in out
+    assert "not recorded: video.logits" in out
+    code, told = _json("parity", golden)
+    assert (code, told["passed"]) == (1, False)
+    assert [case["not_recorded"] for case in told["cases"]] == [[], ["logits"], []]
+
+
 def test_numbers_that_json_lacks_become_null(golden: Path) -> None:
     """A NaN in a record differs, and the output stays JSON."""
     _change(golden, "image.logits", float("nan"))

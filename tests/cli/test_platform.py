@@ -53,7 +53,7 @@ def test_status_shows_every_room_and_its_weights(platform: Platform) -> None:
 
 def test_a_posted_folder_comes_back_as_a_report(posted: str) -> None:
     """The path of a study, seen from a terminal; untrained weights are never taken for a finding."""
-    assert f"study {_CT_UID}: 1 instances stored" in posted
+    assert f"study {_CT_UID}: 1 instance stored" in posted
     assert "untrained" in posted
     assert "visual tokens" in posted
     assert all(stage in posted for stage in ("ingest", "encoder", "compressor"))
@@ -62,6 +62,16 @@ def test_a_posted_folder_comes_back_as_a_report(posted: str) -> None:
 def test_a_study_is_posted_again_without_harm(platform: Platform, posted: str) -> None:
     """A second copy of a CD changes nothing."""
     assert hulumed("post", _CT, "--data", platform.data).returncode == 0
+
+
+def test_an_instance_that_is_not_stored_is_not_said_to_be(platform: Platform, posted: str, tmp_path: Path) -> None:
+    """Two files under one UID, one of them stored: the other must not pass for it."""
+    content = _CT.read_bytes()
+    (tmp_path / "a").write_bytes(content)
+    (tmp_path / "b").write_bytes(content[:-1] + b"!")
+    done = hulumed("post", tmp_path, "--data", platform.data)
+    assert done.returncode == 1
+    assert "another instance is stored under its UID" in done.stderr
 
 
 def test_a_question_about_a_stored_study(platform: Platform, posted: str) -> None:

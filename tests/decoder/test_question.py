@@ -36,8 +36,12 @@ WRONG: dict[str, tuple[Change, str]] = {
     "temperature": (lambda r: setattr(r.sampling, "temperature", -1), "sampling: temperature"),
     "not a number": (lambda r: setattr(r.sampling, "temperature", float("nan")), "sampling: temperature"),
     "top_p": (lambda r: setattr(r.sampling, "top_p", 0), "sampling: top_p"),
+    "seed": (lambda r: setattr(r.sampling, "seed", 2**63), r"sampling: seed must be .* less than 2\*\*63"),
+    "many stops": (lambda r: r.sampling.stop.extend(["x"] * 17), "sampling.stop: has 17 texts; send 16 at most"),
     "stop": (lambda r: r.sampling.stop.append(""), "sampling: stop must not hold an empty text"),
     "rule": (lambda r: setattr(r.keep, "threshold", -1), "keep.threshold"),
+    "rule too strict": (lambda r: setattr(r.keep, "threshold", 1e308), "keep.threshold: .* use 0 to 2"),
+    "rule without a number": (lambda r: setattr(r.keep, "threshold", float("nan")), "keep.threshold"),
 }
 
 

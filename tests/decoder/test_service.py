@@ -44,6 +44,18 @@ def test_long_text_is_refused_with_numbers(short: Chain) -> None:
     assert caught.value.code is ErrorCode.TOO_LARGE
 
 
+def test_text_out_of_all_proportion_is_not_even_tokenised(short: Chain) -> None:
+    """30 MB of text took a minute and 5 GB to be told that it is too long; now Plan refuses it as well."""
+    request = question("x" * 4000, "y" * 1000)
+    for call in (
+        lambda: hear(short.decoder.generate(request, timeout_s=10)),
+        lambda: short.decoder.plan(request, timeout_s=10),
+    ):
+        with pytest.raises(PlatformError, match=r"the text has 5000 characters; .* takes 256 tokens") as caught:
+            call()
+        assert caught.value.code is ErrorCode.TOO_LARGE
+
+
 def test_too_many_planes_are_refused_before_anything_is_drawn(short: Chain, tmp_path: Path) -> None:
     """The message has the number that Plan gives, and names the option to change."""
     request = question(medium(short.store(volume(tmp_path, 40, still=False))), "What is this?")

@@ -101,6 +101,17 @@ def test_failing_batch_fails_its_requests_only(batcher: Batcher, encoder: GatedE
     assert fine.result(timeout=5).features.shape[0] == 4
 
 
+def test_plane_that_comes_after_the_end_is_refused(batcher: Batcher, encoder: GatedEncoder) -> None:
+    """A request that outlives the drain must not keep the process waiting for ever."""
+    encoder.gate.release(100)
+    batcher.close()
+    (late,) = submitted(batcher, SMALL)
+    with pytest.raises(PlatformError) as caught:
+        late.result(timeout=5)
+    assert caught.value.code is ErrorCode.CANCELLED
+    assert REGISTRY.get_sample_value("hulumed_patches_queued") == 0
+
+
 def test_planes_of_a_request_that_left_are_not_encoded(batcher: Batcher, encoder: GatedEncoder) -> None:
     """Work for nobody is dropped, and the queue's gauge goes back to zero."""
     gone = threading.Event()

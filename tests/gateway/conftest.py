@@ -8,9 +8,8 @@ import httpx
 import pytest
 import uvicorn
 
-from hulumed_platform.gateway.app import create_app
 from hulumed_platform.gateway.dependencies import Door
-from hulumed_platform.gateway.server import open_door
+from hulumed_platform.gateway.server import open_door, server_config
 from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.storage.database import Database
 from tests.support.chain import Chain
@@ -44,19 +43,20 @@ def gateway(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         max_chat_bytes=8_000_000,
         max_upload_bytes=8_000_000,
         max_new_tokens=8,
+        body_idle_timeout_s=2,
         request_timeout_s=60,
     )
-    with open_door(settings) as door, _serving(door) as url, httpx.Client(base_url=url, timeout=60) as http:
+    with open_door(settings) as door, serving(door) as url, httpx.Client(base_url=url, timeout=60) as http:
         yield RunningGateway(url, door, http)
 
 
-class _serving:  # noqa: N801  reads as a statement
+class serving:  # noqa: N801  reads as a statement
+    """Serve a door on its own port while the block runs; gives the address."""
+
     def __init__(self, door: Door) -> None:
-        settings = door.settings
-        config = uvicorn.Config(create_app(door), host=settings.host, port=settings.port, log_config=None)
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(server_config(door))
         self._thread = threading.Thread(target=self._server.run)
-        self._url = f"http://{settings.host}:{settings.port}"
+        self._url = f"http://{door.settings.host}:{door.settings.port}"
 
     def __enter__(self) -> str:
         self._thread.start()

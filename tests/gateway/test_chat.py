@@ -14,6 +14,8 @@ from openai import OpenAI
 from PIL import Image
 from prometheus_client import REGISTRY
 
+from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.gateway.dependencies import Memory
 from tests.gateway.conftest import RunningGateway
 from tests.gateway.dicom import CONTENT_TYPE, instance, multipart
 
@@ -152,7 +154,7 @@ def test_models_are_listed(client: OpenAI) -> None:
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,@@"}}, {}, 400, "not base64"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}, {}, 400, "is empty"),
         (image(b"no image at all"), {}, 415, "file 1 of 1"),
-        (image(png()[:200]), {}, 400, "file 1 of 1"),
+        (image(png()[:200]), {}, 400, "messages.0.content.0, file 1 of 1"),
         ({"type": "volume", "volume": {"file_id": "file-0"}}, {}, 404, "No such file"),
         ({"type": "volume", "volume": {}}, {}, 400, "exactly one of file_id"),
         ({"type": "volume", "volume": {"data": data_uri(gif()), "window_width": 5}}, {}, 400, "needs both"),
@@ -164,8 +166,14 @@ def test_models_are_listed(client: OpenAI) -> None:
         (QUESTION, {"stop": ["a"] * 5}, 400, "one to four"),
         (QUESTION, {"model": "gpt-4o"}, 404, "only hulu-med"),
         (QUESTION, {"messages": []}, 400, "messages"),
+        (QUESTION, {"messages": [{"role": "user", "content": ""}]}, 400, "messages.0: the message is empty"),
+        (QUESTION, {"messages": [{"role": "user", "content": []}]}, 400, "messages.0.content"),
+        ({"type": "study", "study": {"study_instance_uid": "1..2"}}, {}, 400, "1 to 64 digits with dots in between"),
         (QUESTION, {"max_tokens": 900_000}, 413, "max_new_tokens"),
         (QUESTION, {"hulumed": {"policy": "all"}}, 400, "policy"),
+        (QUESTION, {"logprobs": True}, 400, "logprobs: is not supported here; leave it out"),
+        (QUESTION, {"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"type": "image_url", "image_url": "data:"}, {}, 400, "messages.0.content.0.image_url: Input should be"),
     ],
 )  # fmt: skip
 def test_bad_request_says_what_and_where(
@@ -175,6 +183,36 @@ def test_bad_request_says_what_and_where(
     answer = ask(gateway, content, **fields)
     assert answer.status_code == status, answer.text
     assert message in answer.json()["error"]["message"]
+
+
+def test_fields_that_ask_for_nothing_are_fine(gateway: RunningGateway) -> None:
+    """Clients send the defaults of OpenAI, and null for what they leave out."""
+    defaults = {"frequency_penalty": 0, "presence_penalty": 0.0, "logprobs": False, "response_format": {"type": "text"}}
+    answer = ask(gateway, **defaults, n=1, tools=None, tool_choice="none", logit_bias={}, user="x", max_tokens=2)
+    assert answer.status_code == 200, answer.text
+
+
+def test_conversation_goes_on_after_an_empty_answer(gateway: RunningGateway) -> None:
+    """The client sends back what it got, and that may be nothing."""
+    turns = [("system", "Be brief."), ("user", "a"), ("assistant", ""), ("user", "b")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    answer = gateway.http.post("/v1/chat/completions", json={"model": "hulu-med", "messages": messages})
+    assert answer.status_code == 200, answer.text
+
+
+def test_requests_together_have_a_limit() -> None:
+    """A flood of large requests is told to wait before it fills the memory; what is over makes room."""
+    memory = Memory(100)
+    with memory.reserved() as one:
+        one.add(60)
+        with memory.reserved() as other:
+            other.add(30)
+            with pytest.raises(PlatformError, match="at the same time") as caught:
+                other.add(30)
+        assert caught.value.code is ErrorCode.BUSY
+        one.add(40)
+    with memory.reserved() as one:
+        one.add(100)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"model": "\xff"}', b"[" * 100_000])

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hulumed_platform.core.errors import PlatformError
@@ -52,6 +52,8 @@ def is_data(content: bytes) -> bool:
     return not any(line.startswith(b"--") or not line.split(b"\r\n")[0].strip(b" \t") for line in lines)
 
 
+@example(contents=[b"\r\n--b-1\r\r\n."], cuts=[])
+@example(contents=[b"\r\n--b-1-\r\n."], cuts=[50])
 @given(
     contents=st.lists(NASTY.filter(is_data), min_size=1, max_size=3), cuts=st.lists(st.integers(0, 400), max_size=30)
 )

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
-from tests.gateway.conftest import RunningGateway
+from hulumed_platform.storage.local import LocalObjects
+from tests.gateway.conftest import RunningGateway, serving
 from tests.gateway.dicom import CONTENT_TYPE, STUDY, instance, multipart
+from tests.support.processes import free_ports
 
 
 def store(gateway: RunningGateway, body: Any, *, study: str = "", **headers: str) -> httpx.Response:
@@ -97,7 +100,7 @@ def test_resend_is_idempotent_and_conflict_is_refused(gateway: RunningGateway) -
     assert gateway.http.get(f"/studies/{STUDY}").json()["revision"] == revision
 
 
-@pytest.mark.parametrize("uid", ["../../../../../etc/passwd1", "1.2 3.", "abcd"])
+@pytest.mark.parametrize("uid", ["../../../../../etc/passwd1", "1.2 3.", "abcd", "....", "1..2", "1.2."])
 def test_uid_that_is_none_is_refused(gateway: RunningGateway, uid: str) -> None:
     """A UID becomes part of addresses; 64 digits and dots are all it may be (PS3.5, section 9.1)."""
     valid = "1." + "9" * (len(uid) - 2)
@@ -161,6 +164,38 @@ def test_claim_of_four_gigabytes_is_refused_before_it_is_sent(gateway: RunningGa
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(f"{head}Content-Length: 4294967296\r\n\r\n--b-1".encode())
         assert b" 413 " in connection.recv(100)
+
+
+def test_instance_over_the_limit_is_refused_by_itself(gateway: RunningGateway) -> None:
+    """One part too large costs neither the others nor the disk."""
+    huge = instance(PixelData=bytes(9_000_000))
+    response = store(gateway, multipart(huge, instance()))
+    assert (response.status_code, reasons(response), len(stored(response))) == (202, [0xA700], 1)
+
+
+def test_silent_sender_is_given_up(gateway: RunningGateway) -> None:
+    """A connection that sends nothing holds memory and disk for ever."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: {host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\n--b-1\r\n".encode())
+        assert b" 408 " in connection.recv(100)
+
+
+def test_store_that_is_away_is_503_and_nothing_is_acknowledged(gateway: RunningGateway, tmp_path: Path) -> None:
+    """No row without its bytes; the sender is told to come again, and then it works."""
+    objects = LocalObjects(tmp_path / "objects")
+    (tmp_path / "objects").rename(tmp_path / "away")
+    settings = gateway.door.settings.model_copy(update={"port": free_ports(1)[0]})
+    body, study = multipart(instance(StudyInstanceUID="1.2.3.503")), "1.2.3.503"
+    headers = {"Content-Type": CONTENT_TYPE}
+    with serving(replace(gateway.door, settings=settings, objects=objects)) as url, httpx.Client(base_url=url) as http:
+        response = http.post("/dicom-web/studies", content=body, headers=headers)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert http.get(f"/studies/{study}").status_code == 404
+        assert http.get("/readyz").status_code == 503
+        (tmp_path / "away").rename(tmp_path / "objects")
+        assert http.post("/dicom-web/studies", content=body, headers=headers).status_code == 200
 
 
 def test_sender_that_leaves_in_the_middle_leaves_nothing_half_stored(gateway: RunningGateway) -> None:

@@ -1,8 +1,15 @@
 """Studies, reports and health as a client reads them."""
 
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 
+from fastapi.testclient import TestClient
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from hulumed_platform.gateway.app import create_app
 from hulumed_platform.storage.records import ReportRecord
 from hulumed_platform.storage.studies import Studies
 from hulumed_platform.storage.workflow import Workflow
@@ -79,3 +86,38 @@ def test_health_readiness_metrics_and_schema(gateway: RunningGateway) -> None:
     assert 'hulumed_requests_total{code="200",method="GET /healthz"}' in metrics
     paths = gateway.http.get("/openapi.json").json()["paths"]
     assert {"/v1/chat/completions", "/dicom-web/studies", "/studies/{study_uid}/evidence"} <= set(paths)
+
+
+def test_what_no_route_knows_is_counted_under_one_name(gateway: RunningGateway) -> None:
+    """Methods and addresses that a client makes up must not become series of numbers."""
+    for method, path in (("FOO", "/studies"), ("DELETE", "/studies"), ("GET", "/DOE^JANE")):
+        assert gateway.http.request(method, path).status_code in (404, 405)
+    metrics = gateway.http.get("/metrics").text
+    assert 'method="unknown"' in metrics
+    assert not any(word in metrics for word in ("FOO", "DELETE /studies", "JANE"))
+
+
+def test_headers_without_end_are_refused(gateway: RunningGateway) -> None:
+    """They are held in memory before anyone has looked at them."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: " + b"x" * 200_000)
+        assert b" 400 " in connection.recv(100)
+
+
+def test_a_number_that_no_database_holds_is_the_clients_fault(gateway: RunningGateway) -> None:
+    """Not an internal error."""
+    assert gateway.http.get("/studies", params={"offset": 10**30}).status_code == 400
+
+
+def test_a_trace_holds_the_route_and_no_address(gateway: RunningGateway) -> None:
+    """Addresses hold UIDs, and whatever a client writes into them."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with TestClient(create_app(gateway.door, provider)) as client:
+        client.get("/studies/1.2.3.4444?name=DOE")
+        client.get("/studies/DOE^JANE")
+    spans = exporter.get_finished_spans()
+    assert [span.name for span in spans] == ["GET /studies/{study_uid}"] * 2
+    told = str([dict(span.attributes or {}) for span in spans])
+    assert not any(word in told for word in ("4444", "DOE", "JANE"))

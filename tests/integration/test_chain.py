@@ -181,7 +181,7 @@ def test_content_key_names_all_that_the_tensors_depend_on(process_chain: Chain, 
 def test_concurrent_requests_all_stream(process_chain: Chain, files: dict[str, list[Path]]) -> None:
     """None waits for another's end: every answer has begun before the first one is complete."""
     objects = process_chain.store(*files["image"])
-    together = threading.Barrier(3)
+    together = threading.Barrier(8)
 
     def times() -> tuple[float, float]:
         together.wait()
@@ -193,9 +193,26 @@ def test_concurrent_requests_all_stream(process_chain: Chain, files: dict[str, l
         ]
         return at[0], at[-1]
 
-    with ThreadPoolExecutor(3) as pool:
-        spans = [future.result() for future in [pool.submit(times) for _ in range(3)]]
+    with ThreadPoolExecutor(8) as pool:
+        spans = [future.result() for future in [pool.submit(times) for _ in range(8)]]
     assert max(first for first, _ in spans) < min(last for _, last in spans)
+
+
+def test_concurrent_answers_equal_the_model_in_one_process(
+    process_chain: Chain, model: HuluMed, files: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    """Also where planes of several requests share a batch of the encoder, and all take turns in the decoder."""
+    questions = [CASES[index % len(CASES)] for index in range(8)]
+    wants = {kinds: expected(model, [files[kind] for kind in kinds], tmp_path, Sampling(12)).deltas for kinds in CASES}
+    together = threading.Barrier(len(questions))
+
+    def ask(kinds: tuple[str, ...]) -> list[tuple[str, int]]:
+        parts: list[str | MediaRef] = [*(medium(process_chain.store(*files[kind])) for kind in kinds), TEXT]
+        together.wait()
+        return hear(process_chain.decoder.generate(question(*parts), timeout_s=60)).deltas
+
+    with ThreadPoolExecutor(len(questions)) as pool:
+        assert list(pool.map(ask, questions)) == [wants[kinds] for kinds in questions]
 
 
 def test_one_trace_crosses_all_rooms(process_chain: Chain, collector: Collector, files: dict[str, list[Path]]) -> None:

@@ -4,7 +4,9 @@ import re
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from subprocess import Popen
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.decoder.settings import DecoderSettings
@@ -42,6 +45,52 @@ def test_probes_answer(process_chain: Chain, room: str) -> None:
     description = RoomClient(channel, room).describe(timeout_s=5)
     assert (description.room, description.ready, description.device) == (room, True, "cpu")
     assert bool(description.weights_digest) == bool(description.checkpoint_digest) == (room != "ingest")
+
+
+def test_rooms_measure_themselves(checkpoint_dir: Path, tmp_path: Path) -> None:
+    """What operators scale on and alert on: requests, planes, tokens, queues, bytes and seconds of every stage."""
+    ports = dict(zip(ROOMS, free_ports(len(ROOMS)), strict=True))
+    overrides = {room: {"metrics_port": port, "metrics_host": "127.0.0.1"} for room, port in ports.items()}
+    with chain_of_processes(checkpoint_dir, tmp_path, overrides) as chain:
+        volume = medium(chain.store(_volume(tmp_path)), num_planes=4)
+        answer = hear(chain.decoder.generate(question(volume, "What is this?", max_new_tokens=3), timeout_s=60))
+        usage, (item,) = answer.provenance.usage, answer.provenance.items
+        patches, tokens = 4 * item.height * item.width, usage.visual_tokens_after
+        expected = {
+            "ingest": {"planes_total": 4, "rows_out_total": patches, "tensor_bytes_out_total": patches * 588},
+            "encoder": {"planes_total": 4, "rows_in_total": patches, "rows_out_total": patches // 4},
+            "compressor": {"planes_total": 4, "rows_in_total": patches // 4, "rows_out_total": tokens},
+            "decoder": {"rows_in_total": usage.prompt_tokens, "rows_out_total": usage.completion_tokens},
+        }
+        always = {"requests_total_ok", "request_seconds_count", "stage_seconds_count_busy", "stage_seconds_count_wait"}
+        queues = {"requests_active": 0, "requests_waiting": 0, "planes_ahead": 0, "patches_queued": 0}
+        for room, port in ports.items():
+            want = {**dict.fromkeys(always, 1), **queues, **expected[room], "ready": 1}
+            assert _measured(port, want) == want, room
+
+
+def _measured(port: int, want: Mapping[str, float]) -> dict[str, float | None]:
+    """A room counts a request a little after its caller has the last message, so some time is given to agree."""
+    deadline = time.monotonic() + 5
+    while True:
+        metrics = _metrics(port)
+        measured = {name: metrics.get(name) for name in want}
+        if measured == want or time.monotonic() > deadline:
+            return measured
+        time.sleep(0.05)
+
+
+def _metrics(port: int) -> dict[str, float]:
+    """Samples by name without `hulumed_`; where they have them, with their code or part."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    samples = [sample for family in families for sample in family.samples]
+    return {
+        "_".join(
+            filter(None, (sample.name.removeprefix("hulumed_"), sample.labels.get("code"), sample.labels.get("part")))
+        ): sample.value
+        for sample in samples
+    }
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -276,6 +276,62 @@ def test_a_damaged_folder_is_refused_with_advice(tmp_path: Path, damage: Callabl
         Checkpoint.open(folder)
 
 
+CONFIG, VISION, PIXELS = "config.json", "vision_navit/config.json", "vision_navit/preprocessor_config.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "message"),
+    [
+        (CONFIG, "hidden_size", "64", "'hidden_size' must be a whole number, not '64'"),
+        (CONFIG, "hidden_size", None, "lacks the field 'hidden_size'"),
+        (CONFIG, "vocab_size", 0, "'vocab_size' must be a whole number from 1"),
+        (CONFIG, "num_hidden_layers", 10**9, "'num_hidden_layers' must be a whole number from 1 to 1000"),
+        (CONFIG, "num_attention_heads", 3, "3 attention heads .* form no decoder"),
+        (CONFIG, "head_dim", 15, "form no decoder"),
+        (CONFIG, "tie_word_embeddings", "no", "'tie_word_embeddings' must be true or false"),
+        (CONFIG, "model_type", 7, "'model_type' must be a text"),
+        (CONFIG, "vision_encoder_config", [1], "'vision_encoder_config' must be an object"),
+        (VISION, "num_attention_heads", 5, "5 attention heads do not divide the vision hidden_size 48"),
+        (VISION, "num_attention_heads", 24, "a multiple of 4"),
+        (VISION, "num_channels", 1, "planes have 3 channels"),
+        (PIXELS, "image_mean", [0.5], "'image_mean' must be 3 numbers"),
+        (PIXELS, "image_std", [0.5, 0, 0.5], "'image_std' must be positive"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, file: str, field: str, value: object, message: str) -> None:
+    """Whoever typed it learns where, without a traceback."""
+    folder = Path(shutil.copytree(GOLDENS / "q2", tmp_path / "damaged"))
+    fields = json.loads((folder / file).read_text()) | {field: value}
+    (folder / file).write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        Checkpoint.open(folder)
+    assert file in str(caught.value)
+
+
+@pytest.mark.parametrize("fields", [{"hidden_act": "swish-9"}, {"rms_norm_eps": "small"}, {"rope_theta": "x"}])
+def test_what_transformers_refuses_is_a_wrong_checkpoint(tmp_path: Path, fields: dict[str, object]) -> None:
+    checkpoint = Checkpoint.open(make(tmp_path / "wrong", golden_weights(), embedded() | fields))
+    with pytest.raises(CheckpointError, match=r"config\.json describe no decoder"):
+        checkpoint.load_language(CPU)
+
+
+def test_null_is_as_good_as_absent(tmp_path: Path) -> None:
+    """Configurations written by transformers have null where a field has no value."""
+    unset = make(tmp_path / "unset", golden_weights(), embedded())
+    fields = json.loads((unset / "config.json").read_text()) | {"mm_projector_type": None, "image_token_index": None}
+    (unset / "config.json").write_text(json.dumps(fields))
+    config = Checkpoint.open(unset).config
+    assert (config.projector.depth, config.image_token_index) == (2, -1)
+
+
+@pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": [1]}', '{"weight_map": {"model.norm.weight": 1}}'])
+def test_a_broken_index_is_refused(tmp_path: Path, index: str) -> None:
+    folder = sharded(tmp_path / "sharded")
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json"):
+        Checkpoint.open(folder)
+
+
 PUBLISHED_VISION = {
     "hidden_size": 1152,
     "intermediate_size": 4304,

@@ -293,6 +293,24 @@ def test_sampling_limits() -> None:
 
 
 @pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(1, temperature=1e-300, seed=0),
+        Sampling(1, temperature=5e-324, seed=0),
+        Sampling(1, temperature=1.0, seed=0, top_p=1e-320),
+    ],
+    ids=str,
+)
+def test_values_that_float32_takes_for_zero_draw_the_best_token(sampling: Sampling) -> None:
+    """They are allowed, and 0 / 0 is no probability."""
+    assert draws(sampling, [-3.0, 7.0, 6.9]) == {1}
+
+
+def test_no_temperature_is_too_high() -> None:
+    assert draws(Sampling(1, temperature=1e308, seed=0), [-3.0, 7.0]) == {0, 1}
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"max_new_tokens": 0},

@@ -24,7 +24,8 @@ def test_a_published_folder() -> None:
     assert {part.dtypes for part in report.parts} == {("F32",)}
     assert report.digests == Checkpoint.open(GOLDENS / "q3").digests()
     assert report.manifest_matches is None
-    assert not report.has_tokenizer
+    assert report.tokenizer_fault is not None
+    assert "tokenizer.json is missing" in report.tokenizer_fault
     assert not report.complete
 
 
@@ -62,6 +63,18 @@ def test_a_manifest_of_other_weights_is_reported(tmp_path: Path, untrained: Chec
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     report = inspect(folder)
     assert report.manifest_matches is False
+    assert not report.complete
+
+
+@pytest.mark.parametrize("content", ["{}", '{"decoder": {"type": "ByteLevel"}, "added_tokens": [5]}', "[", "half"])
+def test_a_broken_tokenizer_is_reported(tmp_path: Path, untrained: Checkpoint, content: str) -> None:
+    """The weights are all there, yet no service could start with the folder."""
+    folder = Path(shutil.copytree(untrained.path, tmp_path / "other"))
+    whole = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(whole.replace('"model"', '"mode"') if content == "half" else content)
+    report = inspect(folder)
+    assert report.tokenizer_fault is not None
+    assert "tokenizer.json" in report.tokenizer_fault
     assert not report.complete
 
 

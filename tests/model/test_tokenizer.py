@@ -1,6 +1,7 @@
 """Text to ids and back, token by token, without ever showing half a character."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_ids_beyond_the_vocabulary_are_silent(tokenizer: Tokenizer) -> None:
     """Published models have more rows than their tokenizer has tokens."""
     assert tokenizer.vocab_size == 262
     assert tokenizer.decode([65, 100_000, 66]) == "AB"
+
+
+def test_other_threads_run_while_a_long_text_is_tokenised(tokenizer: Tokenizer) -> None:
+    """A room must answer its probes meanwhile."""
+    done, ticks = threading.Event(), 0
+
+    def tick() -> None:
+        nonlocal ticks
+        while not done.wait(0.005):
+            ticks += 1
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    tokenizer.encode_text("word and " * 100_000)
+    done.set()
+    ticking.join()
+    assert ticks > 5
 
 
 def rewritten(source: Path, target: Path, added: list[dict[str, object]], decoder: str = "ByteLevel") -> Path:

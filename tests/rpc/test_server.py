@@ -1,9 +1,11 @@
 """The server of a room: unhealthy until ready, bounded, exact about errors, drained at the end, hard to kill."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -14,10 +16,10 @@ from prometheus_client import REGISTRY
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.core.settings import GrpcRoomSettings
-from hulumed_platform.rpc.clients import RoomClient, StageClient, open_channel
-from hulumed_platform.rpc.errors import from_call
+from hulumed_platform.rpc.clients import MAX_MESSAGE_BYTES, RoomClient, StageClient, open_channel
+from hulumed_platform.rpc.errors import DETAIL_KEY, from_call
 from hulumed_platform.rpc.server import Loaded, RoomServer
-from hulumed_platform.rpc.v1 import room_pb2, stage_pb2, stage_pb2_grpc, tensor_pb2
+from hulumed_platform.rpc.v1 import errors_pb2, room_pb2, stage_pb2, stage_pb2_grpc, tensor_pb2
 
 SERVICE = "hulumed_platform.rpc.v1.IngestService"
 REQUEST = stage_pb2.StageRequest(tenant="default")
@@ -193,6 +195,22 @@ def test_draining_room_lets_a_running_stream_end(room: Room) -> None:
         assert not stopping.is_alive()
 
 
+def test_loading_room_that_is_told_to_stop_ends_at_once() -> None:
+    """Weights take minutes to load, longer than a pod is given to end."""
+    code = (
+        "import time\n"
+        "from hulumed_platform.core.settings import GrpcRoomSettings\n"
+        "from hulumed_platform.rpc.server import RoomServer\n"
+        "server = RoomServer('slow', GrpcRoomSettings(host='127.0.0.1', port=0))\n"
+        "server.run(lambda: [print('loading', flush=True), time.sleep(60)])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\x00" * 4096, b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 64])
 def test_garbage_on_the_port_leaves_the_room_alive(room: Room, garbage: bytes) -> None:
     """Port scanners and wrong clients connect to everything."""
@@ -202,11 +220,49 @@ def test_garbage_on_the_port_leaves_the_room_alive(room: Room, garbage: bytes) -
 
 
 def test_garbage_as_a_message_is_refused(room: Room) -> None:
-    """Bytes that are no protobuf message end as a status, and the next call works."""
-    method: Callable[..., bytes] = room.channel.unary_unary(f"/{SERVICE}/Plan")
-    with pytest.raises(grpc.RpcError):
-        method(b"\xff" * 100, timeout=5)
+    """Bytes that are no protobuf message, or text that is not UTF-8, are the caller's mistake and not the room's."""
+    for garbage in (b"\xff" * 100, b"\x0a\x02\xff\xfe", b"\x0a\x7f\x00"):
+        methods: list[Callable[..., Iterable[bytes]]] = [
+            room.channel.unary_unary(f"/{SERVICE}/Plan"),
+            room.channel.unary_stream(f"/{SERVICE}/Prepare"),
+        ]
+        for method in methods:
+            with pytest.raises(grpc.RpcError, match="no message of this method") as caught:
+                list(method(garbage, timeout=5))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert room.client.plan(REQUEST, timeout_s=5) == stage_pb2.PlanResponse()
+
+
+def test_too_long_a_message_is_not_a_full_room(room: Room) -> None:
+    """gRPC gives both the same status; only one of them gets better by waiting."""
+    request = stage_pb2.StageRequest(tenant="x" * (MAX_MESSAGE_BYTES + 1))
+    with pytest.raises(PlatformError, match="send less") as caught:
+        room.client.plan(request, timeout_s=5)
+    assert (caught.value.code, caught.value.retryable) == (ErrorCode.TOO_LARGE, False)
+
+
+def test_another_room_at_the_address_is_told(room: Room) -> None:
+    """Two addresses exchanged in a deployment."""
+    with pytest.raises(PlatformError, match="in place of the encoder room does not know the call; check its address"):
+        StageClient(room.channel, "encoder").plan(REQUEST, timeout_s=5)
+
+
+def test_error_of_a_newer_room_keeps_its_words() -> None:
+    """In a rolling update a code may come that this version does not have."""
+
+    class Failed:
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.ABORTED
+
+        def details(self) -> str | None:
+            return None
+
+        def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
+            detail = errors_pb2.ErrorDetail(code="brand_new", message="do this", retryable=True)
+            return ((DETAIL_KEY, detail.SerializeToString()),)
+
+    error = from_call(Failed(), "encoder")
+    assert (error.code, error.message, error.retryable) == (ErrorCode.INTERNAL, "do this", True)
 
 
 def test_unknown_failure_of_the_transport_has_words() -> None:
@@ -215,6 +271,9 @@ def test_unknown_failure_of_the_transport_has_words() -> None:
     class Failed:
         def code(self) -> grpc.StatusCode:
             return grpc.StatusCode.DATA_LOSS
+
+        def details(self) -> str | None:
+            return None
 
         def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
             return None

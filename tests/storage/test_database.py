@@ -1,5 +1,6 @@
 """Transactions, migrations and what an unreachable database says."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -72,8 +73,37 @@ def test_a_draft_of_unchanged_models_is_empty(tmp_path: Path, monkeypatch: pytes
     assert drafted.read_text().count("\n    pass") == 2
 
 
+def test_the_command_brings_a_database_up(database_url: str) -> None:
+    """What the message of a room with the wrong schema names does what it says, and may be done twice."""
+    database = Database(database_url)
+    with pytest.raises(PlatformError, match=r"hulumed_platform\.storage\.upgrade"):
+        database.require_current_schema()
+    for _ in range(2):
+        assert upgrade(HULUMED_STORAGE_DATABASE_URL=database_url) == (0, "")
+    database.require_current_schema()
+    database.close()
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    """One line for the operator of a job, no traceback."""
+    code, told = upgrade()
+    assert (code, told.count("\n")) == (2, 1)
+    assert "HULUMED_STORAGE_DATABASE_URL" in told
+    (tmp_path / "file").touch()
+    code, told = upgrade(HULUMED_STORAGE_DATABASE_URL=f"sqlite:///{tmp_path}/file/x.sqlite")
+    assert (code, told.count("\n")) == (1, 1)
+
+
+def upgrade(**environment: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "hulumed_platform.storage.upgrade"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    return done.returncode, done.stderr
+
+
 def test_processes_that_migrate_at_once_all_succeed(database_url: str) -> None:
-    """Every room may migrate when it starts, and all start together."""
+    """Jobs of two releases may run at the same time."""
     command = [sys.executable, "-c", MIGRATE, database_url]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 4

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ def test_a_put_that_is_killed_is_no_object(tmp_path: Path) -> None:
     assert list(objects.list("acme")) == []
     assert list(tmp_path.glob("acme/**/*")) == []
     assert len(list((tmp_path / ".spool").iterdir())) == 1
+
+    now = datetime.now(UTC)
+    assert objects.remove_unfinished(now - timedelta(hours=1)) == 0
+    assert objects.remove_unfinished(now + timedelta(hours=1)) == 1
+    assert list((tmp_path / ".spool").iterdir()) == []
 
 
 def test_the_content_is_synced_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

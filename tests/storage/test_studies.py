@@ -167,7 +167,7 @@ def test_unknown_studies_are_not_found(database: Database) -> None:
             Studies(session).by_id("study-0")
 
 
-@pytest.mark.parametrize("uid", ["", "1.2 ", "1.2\x00", "1" * 65, "../1", "1.2\n"])
+@pytest.mark.parametrize("uid", ["", "1.2 ", "1.2\x00", "1" * 65, "../1", "1.2\n", "..", "1..2", ".1", "1."])
 def test_malformed_uids_are_refused(uid: str) -> None:
     """A UID becomes part of answers and keys; what was sent is not repeated in the message."""
     with pytest.raises(PlatformError, match="SOP instance UID") as caught:

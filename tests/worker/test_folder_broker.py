@@ -1,5 +1,6 @@
 """The broker that needs no server: every message reaches one reader, whole."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from hulumed_platform.worker.folder_broker import TRANSPORT, transport_options
@@ -22,9 +24,12 @@ def queue(folder: Path) -> Iterator[Any]:
     """A connection of its own, as each process has."""
     connect: Any = Connection
     options = transport_options(folder)
+    # As in worker.broker: under the broker's own exchange. kombu writes what is bound to any other into the folder once
+    # a process, so in the second folder of these tests it would have no queue, and lose every message without a word.
+    studies = Queue("studies", Exchange(""), routing_key="studies")  # type: ignore[no-untyped-call]
     with (
         connect("filesystem://", transport=TRANSPORT, transport_options=options) as connection,
-        connection.SimpleQueue("studies", no_ack=True) as opened,
+        connection.SimpleQueue(studies, no_ack=True) as opened,
     ):
         yield opened
 
@@ -60,6 +65,26 @@ def test_messages_come_in_order(tmp_path: Path) -> None:
         for number in range(12):
             opened.put(number)
         assert [opened.get(timeout=1).payload for _ in range(12)] == list(range(12))
+
+
+def test_a_reader_waits_as_long_as_it_says(tmp_path: Path) -> None:
+    """One look at the folder is shorter than that; its end is no reason to give up."""
+    with queue(tmp_path) as opened, ThreadPoolExecutor(1) as threads:
+        later = threads.submit(opened.get, timeout=10)
+        time.sleep(1)
+        assert not later.done()
+        opened.put("late")
+        assert later.result().payload == "late"
+        with pytest.raises(Empty):
+            opened.get(timeout=0.5)
+
+
+def test_a_look_is_short(tmp_path: Path) -> None:
+    """Celery waits for messages in calls of two seconds, and notices only in between that it is to stop."""
+    with queue(tmp_path) as opened:
+        started = time.monotonic()
+        opened.channel.connection.client.drain_events(timeout=60)
+        assert time.monotonic() - started < 30
 
 
 def test_a_spoilt_message_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,7 +58,9 @@ INSTANCE_KEYWORDS = (
     "Columns",
     "BitsAllocated",
 )
-KEYWORDS = (*STUDY_KEYWORDS, *SERIES_KEYWORDS, *INSTANCE_KEYWORDS)
+TAGS = tuple(
+    sorted(tag for name in (*STUDY_KEYWORDS, *SERIES_KEYWORDS, *INSTANCE_KEYWORDS) if (tag := tag_for_keyword(name)))
+)
 
 _MAX_VALUE_CHARS = 1024
 """Longer values are not remembered: the longest VR that is matched, LO, has 64 characters."""

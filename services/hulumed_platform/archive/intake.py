@@ -1,10 +1,12 @@
 """One instance through the door: header read, bytes stored, row committed, and only then acknowledged."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from os import SEEK_END
+from pathlib import Path
 from typing import BinaryIO
 
 from hulumed_platform.archive.header import InstanceHeader, read_header
@@ -13,6 +15,8 @@ from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
 from hulumed_platform.storage.records import InstanceRecord, Registered
+
+log = logging.getLogger(__name__)
 
 
 class FailureReason(IntEnum):
@@ -28,6 +32,12 @@ class FailureReason(IntEnum):
     """The instance is not of the study in the address."""
     CANNOT_UNDERSTAND = 0xC000
     """No DICOM file, cut off, a UID missing or malformed, or a part of another media type."""
+
+
+_REASONS = {
+    ErrorCode.INVALID_INPUT: FailureReason.CANNOT_UNDERSTAND,
+    ErrorCode.TOO_LARGE: FailureReason.OUT_OF_RESOURCES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +60,30 @@ class Outcome:
 
 
 class Intake:
-    """The one path by which instances come in, whatever the door."""
+    """The one path by which instances come in, whatever the door.
 
-    def __init__(self, objects: ObjectStore, database: Database, *, tenant: str, max_instance_bytes: int) -> None:
+    Args:
+        objects: where their bytes go.
+        database: where their rows go.
+        tenant: whose they are.
+        max_instance_bytes: largest instance, also one that was deflated.
+        scratch_dir: folder for what a deflated one unfolds to; None = the system's temporary folder.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        database: Database,
+        *,
+        tenant: str,
+        max_instance_bytes: int,
+        scratch_dir: Path | None = None,
+    ) -> None:
         self._objects = objects
         self._registrar = Registrar(database)
         self._tenant = tenant
         self._max_instance_bytes = max_instance_bytes
+        self._scratch_dir = scratch_dir
 
     def store(self, file: BinaryIO, *, study: str | None = None, named: Named | None = None) -> Outcome:
         """Store one instance, durably, or say why not.
@@ -74,12 +101,13 @@ class Intake:
         if size_bytes > self._max_instance_bytes:
             return Outcome(failure_reason=FailureReason.OUT_OF_RESOURCES)
         try:
-            header = read_header(file, size_bytes)
+            header = read_header(file, size_bytes, max_bytes=self._max_instance_bytes, scratch=self._scratch_dir)
             record = self._record(header, size_bytes)
         except PlatformError as error:
-            if error.code is not ErrorCode.INVALID_INPUT:
+            if error.code not in _REASONS:
                 raise
-            return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
+            log.warning("instance refused: %s", error.message)
+            return Outcome(failure_reason=_REASONS[error.code])
         if study not in (None, header.study_instance_uid):
             return _outcome(header, FailureReason.WRONG_STUDY)
         if named not in (None, Named(header.sop_class_uid, header.sop_instance_uid)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hulumed_platform.cli.ask import Policy, print_delta, print_end, stream_answer, study_part
-from hulumed_platform.cli.console import console
+from hulumed_platform.cli.console import console, counted
 from hulumed_platform.cli.reports import print_report, wait_for_report
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _tour(gateway: "Gateway", samples: list["Sample"], data: Path, look_after: C
     for sample in samples:
         posted = send(gateway, scan(sample.files).instances)
         uids += posted.stored
-        console.print(f"{sample.title}: {posted.stored.total()} instances, study {uids[-1]}", soft_wrap=True)
+        console.print(f"{sample.title}: {counted(posted.stored.total(), 'instance')}, study {uids[-1]}", soft_wrap=True)
     console.rule("Reports")
     for sample, uid in zip(samples, uids, strict=True):
         print_report(sample.title, wait_for_report(gateway, uid, meanwhile=look_after))

@@ -55,8 +55,10 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             raise CliError(f"{path}: no such file or folder")
         if path.is_dir():
             yield from sorted(found for found in path.rglob("*") if found.is_file())
-        else:
+        elif path.is_file():
             yield path
+        else:
+            raise CliError(f"{path}: neither a file nor a folder")
 
 
 def _read(path: Path) -> DicomFile | None:

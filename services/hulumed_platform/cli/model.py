@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from hulumed_platform.cli.console import console, megabytes
@@ -44,6 +45,7 @@ def parity(folder: Folder, *, as_json: AsJson = False) -> None:
     """Compare our code with recorded results of the published code; exit with 1 where they differ.
 
     DIR holds a checkpoint and golden.safetensors, whose tensors CASE.frames_u8, CASE.encoder_out, … are compared.
+    A case that lacks one of them does not pass.
     """
     from hulumed_platform.model.parity import run
 
@@ -100,18 +102,23 @@ def _print_report(folder: Path, report: "CheckpointReport") -> None:
     facts.add_column(overflow="fold")
     manifest = {None: "none", True: "matches", False: "[red]does not match the weights[/red]"}
     for name, value in (
-        ("label", report.label if report.trained else f"[yellow]{report.label}[/yellow] (random weights)"),
+        (
+            "label",
+            escape(report.label) if report.trained else f"[yellow]{escape(report.label)}[/yellow] (random weights)",
+        ),
         ("layout", report.layout.value),
         ("language model", f"{report.family.value}, {report.num_layers} layers of width {report.hidden_size:,}"),
         ("vision encoder", f"{report.vision_num_layers} layers of width {report.vision_hidden_size:,}"),
         ("context", f"{report.max_context:,} tokens, vocabulary {report.vocab_size:,}"),
-        ("tokenizer", "present" if report.has_tokenizer else "[red]missing: no service can start with it[/red]"),
+        ("tokenizer", "[red]no service can start with it[/red]" if report.tokenizer_fault else "present"),
         ("weight files", f"{len(report.files)}, {megabytes(sum(report.files.values()))}"),
         ("manifest", manifest[report.manifest_matches]),
         ("digest", report.digests.checkpoint if report.digests else "none: the weights are not complete"),
     ):
         facts.add_row(name, value)
-    console.print(f"[bold]{folder}[/bold]", facts, _parts_table(report), sep="\n", soft_wrap=True)
+    console.print(f"[bold]{escape(str(folder))}[/bold]", facts, _parts_table(report), sep="\n", soft_wrap=True)
+    if report.tokenizer_fault:
+        console.print(report.tokenizer_fault, style="red", markup=False, soft_wrap=True)
     for part in report.parts:
         if part.differences:
             console.print(f"{part.part.value}: {part.differences}", style="red", markup=False, soft_wrap=True)
@@ -139,8 +146,14 @@ def _print_parity(results: list["CaseResult"]) -> None:
     for result in results:
         errors = [_error(getattr(result, name)) for name in _COLUMNS]
         verdict = "[green]equal[/green]" if result.passed else "[red]DIFFERS[/red]"
-        table.add_row(result.case, *errors, _equal(result.mask_equal), _equal(result.tokens_equal), verdict)
+        if result.agrees and not result.passed:
+            verdict = "[red]INCOMPLETE[/red]"
+        table.add_row(escape(result.case), *errors, _equal(result.mask_equal), _equal(result.tokens_equal), verdict)
     console.print("Largest absolute errors against the published code:", table, sep="\n")
+    for result in results:
+        if result.not_recorded:
+            names = ", ".join(f"{result.case}.{name}" for name in result.not_recorded)
+            console.print(f"not recorded: {names}", style="red", markup=False, soft_wrap=True)
 
 
 def _error(deviation: "Deviation | None") -> str:

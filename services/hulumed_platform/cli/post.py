@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hulumed_platform.cli.console import console, errors, megabytes
+from hulumed_platform.cli.console import console, counted, errors, megabytes
 from hulumed_platform.cli.errors import CliError
 from hulumed_platform.cli.options import Data, Url, gateway_url
 
@@ -92,10 +92,12 @@ def _by_study(instances: Sequence["DicomFile"]) -> dict[str, list["DicomFile"]]:
 
 def _account(batch: Sequence["DicomFile"], result: "StowResult", posted: Posted) -> None:
     for file in batch:
-        if file.sop_instance_uid in result.stored:
+        failure = result.failed.get(file.sop_instance_uid)
+        # Two files of one UID are both in the answer, and it does not say which of them is stored.
+        if failure is None and file.sop_instance_uid in result.stored:
             posted.stored[file.study_instance_uid] += 1
         else:
-            posted.failed[file.path] = reason(result.failed.get(file.sop_instance_uid, _CANNOT_UNDERSTAND))
+            posted.failed[file.path] = reason(failure or _CANNOT_UNDERSTAND)
 
 
 def reason(code: int) -> str:
@@ -109,8 +111,8 @@ def _print_summary(found: "Scan", posted: Posted) -> None:
     for instance in found.instances:
         sizes[instance.study_instance_uid] += instance.size_bytes
     for study, count in posted.stored.items():
-        console.print(f"study {study}: {count} instances stored, {megabytes(sizes[study])}", soft_wrap=True)
-    _print_paths("not DICOM, left out", dict.fromkeys(found.others, ""))
+        console.print(f"study {study}: {counted(count, 'instance')} stored, {megabytes(sizes[study])}", soft_wrap=True)
+    _print_paths("not DICOM instances, left out", dict.fromkeys(found.others, ""))
     _print_paths("refused", posted.failed)
 
 

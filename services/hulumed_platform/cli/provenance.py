@@ -6,7 +6,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hulumed_platform.cli.console import console, megabytes, printable
+from hulumed_platform.cli.console import console, counted, megabytes, printable
 
 _INDENT = 2
 
@@ -42,8 +42,7 @@ def _items(provenance: dict[str, Any]) -> Text:
     """One line an item, then what was left out, dropped or assumed."""
     lines = []
     for item in provenance["items"]:
-        count = len(item["planes"])
-        lines.append(f"{item['description']}: {count} plane{'' if count == 1 else 's'}")
+        lines.append(f"{item['description']}: {counted(len(item['planes']), 'plane')}")
         lines += [f"  note: {note['text']}" for note in item["notes"]]
     lines += [f"left out: {left['count']} x {left['what']}, {left['reason']}" for left in provenance["left_out"]]
     return Text(printable("\n".join(lines)), style="dim")

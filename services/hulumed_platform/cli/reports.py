@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hulumed_platform.cli.console import console
@@ -34,5 +35,8 @@ def wait_for_report(gateway: "Gateway", study: str, *, meanwhile: Callable[[], N
 def print_report(title: str, report: dict[str, Any]) -> None:
     """Print a report under a title, with its tokens and stages."""
     provenance = report["provenance"]
-    console.print(f"\n[bold]{title}[/bold]  {label(provenance)}", soft_wrap=True)
+    written = datetime.fromisoformat(report["created_at"]).astimezone()
+    console.print(
+        f"\n[bold]{title}[/bold]  {label(provenance)}  [dim]written {written:%Y-%m-%d %H:%M}[/dim]", soft_wrap=True
+    )
     print_answer(report["text"], provenance)

@@ -42,10 +42,14 @@ def up(
             view = PlatformView(supervisor)
             wait_until_ready(supervisor, view)
             console.print(f"Ready. Logs are in {data}/logs; Ctrl-C stops the platform.", soft_wrap=True)
-            while True:
-                time.sleep(TICK_S)
-                supervisor.tick()
-                view.update()
+            try:
+                while True:
+                    time.sleep(TICK_S)
+                    supervisor.tick()
+                    view.update()
+            except KeyboardInterrupt:
+                console.print("Stopping what still works; Ctrl-C again ends it at once.", soft_wrap=True)
+                raise
     except KeyboardInterrupt:
         console.print("Stopped.")
 

@@ -11,6 +11,9 @@ from hulumed_platform.core.logging import configure_logging
 from hulumed_platform.core.settings import RoomSettings
 from hulumed_platform.core.version import PLATFORM_VERSION
 
+_EXPORT_TIMEOUT_S = 2
+"""A collector that is away must not hold up a room that drains."""
+
 
 def configure_telemetry(room: str, settings: RoomSettings) -> None:
     """Set up logs, traces and, where a port is given, the Prometheus endpoint. Call it once, first of all."""
@@ -19,7 +22,9 @@ def configure_telemetry(room: str, settings: RoomSettings) -> None:
     provider = TracerProvider(resource=resource)
     if settings.otlp_endpoint:
         exporter = OTLPSpanExporter(
-            endpoint=settings.otlp_endpoint, insecure=settings.otlp_endpoint.startswith("http://")
+            endpoint=settings.otlp_endpoint,
+            insecure=settings.otlp_endpoint.startswith("http://"),
+            timeout=_EXPORT_TIMEOUT_S,
         )
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
     trace.set_tracer_provider(provider)

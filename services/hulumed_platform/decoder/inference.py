@@ -25,7 +25,7 @@ def inference_model(engine: Engine, tokenizer: Tokenizer, description: room_pb2.
 
     def infer(inputs: Mapping[str, Array], caller: Caller) -> dict[str, Array]:
         messages = [Message("user", (TextPart(_text(inputs["prompt"][0])),))]
-        prompt = lay_out(messages, [], [], tokenizer)
+        prompt = lay_out(messages, [], [], tokenizer, engine.max_context)
         prompt.check_fits(0, engine.max_context)
         with StageMeter(description) as meter:
             answer = Answer(engine, prompt, Sampling(MAX_NEW_TOKENS), meter)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.model.errors import PromptError
-from hulumed_platform.model.prompt import MediaPart, Message, Segment, layout, num_text_tokens
+from hulumed_platform.model.prompt import MediaPart, Message, Segment, TextPart, layout, num_text_tokens
 from hulumed_platform.model.tokenizer import Tokenizer
 from hulumed_platform.rpc import convert
 from hulumed_platform.rpc.v1 import media_pb2
+
+_MOST_CHARACTERS_A_TOKEN = 16
+"""No text has more of them on average; one that is longer is not even tokenised, which costs 100 bytes a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,15 @@ def lay_out(
     items: Sequence[media_pb2.Item],
     left_out: Sequence[media_pb2.LeftOut],
     tokenizer: Tokenizer,
+    max_context: int,
 ) -> Prompt:
     """Lay the conversation out as published.
 
     Raises:
-        PlatformError: INVALID_INPUT where nothing of a medium can be shown.
+        PlatformError: INVALID_INPUT where nothing of a medium can be shown; TOO_LARGE for text that is out of all
+            proportion to `max_context`.
     """
+    _check_length(messages, max_context)
     _check_shown(messages, items, left_out)
     try:
         segments = layout(messages, [convert.visual_item(item) for item in items], tokenizer)
@@ -60,6 +66,15 @@ def lay_out(
         raise convert.invalid("messages", str(error)) from error
     most = sum(len(item.planes) * convert.tokens_per_plane(item) for item in items)
     return Prompt(tuple(segments), num_text_tokens(segments), most)
+
+
+def _check_length(messages: Sequence[Message], max_context: int) -> None:
+    length = sum(len(part.text) for message in messages for part in message.parts if isinstance(part, TextPart))
+    if length > _MOST_CHARACTERS_A_TOKEN * max_context:
+        raise PlatformError(
+            ErrorCode.TOO_LARGE,
+            f"the text has {length} characters; the model's context takes {max_context} tokens: send less text",
+        )
 
 
 def _check_shown(

@@ -14,6 +14,9 @@ from hulumed_platform.rpc.convert import invalid
 from hulumed_platform.rpc.v1 import decoder_pb2, media_pb2, stage_pb2
 from hulumed_platform.storage.objects import check_tenant
 
+MOST_STOPS = 16
+"""Each is looked for after every token, by the one thread that serves all requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -120,6 +123,8 @@ def _sampling(sampling: decoder_pb2.Sampling, max_new_tokens: int) -> Sampling:
             f"sampling.max_new_tokens: {sampling.max_new_tokens} is more than the {max_new_tokens} that this decoder "
             "allows; ask for fewer",
         )
+    if len(sampling.stop) > MOST_STOPS:
+        raise invalid("sampling.stop", f"has {len(sampling.stop)} texts; send {MOST_STOPS} at most")
     greedy = sampling.temperature == 0 or math.isnan(sampling.temperature)
     drawn_seed = None if greedy else secrets.randbits(63)
     try:

@@ -49,7 +49,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         question = read_question(request, self._max_new_tokens)
         caller = Caller(context, self._request_timeout_s)
         plan = VisualSource(self._compressor, core.digests).plan(question, caller)
-        prompt = lay_out(question.messages, plan.items, plan.left_out, core.tokenizer)
+        prompt = lay_out(question.messages, plan.items, plan.left_out, core.tokenizer, core.engine.max_context)
         plan.prompt_tokens = prompt.num_text_tokens + plan.visual_tokens_after
         plan.max_context_tokens = core.engine.max_context
         question.restore_order([*plan.items, *plan.left_out])
@@ -87,11 +87,12 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         source = VisualSource(self._compressor, core.digests)
         with ExitStack() as stack:
             visual = stack.enter_context(source.open(question, caller))
-            prompt = lay_out(question.messages, visual.header.items, visual.header.left_out, core.tokenizer)
-            if prompt.most_tokens < core.engine.max_context:
+            header, max_context = visual.header, core.engine.max_context
+            prompt = lay_out(question.messages, header.items, header.left_out, core.tokenizer, max_context)
+            if prompt.most_tokens < max_context:
                 stack.pop_all()
                 return visual, prompt
-        prompt.check_fits(source.plan(question, caller).visual_tokens_after, core.engine.max_context)
+        prompt.check_fits(source.plan(question, caller).visual_tokens_after, max_context)
         return source.open(question, caller), prompt
 
 

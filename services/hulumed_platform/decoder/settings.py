@@ -14,6 +14,8 @@ class DecoderSettings(ModelRoomSettings):
 
     compressor_address: str
     """Where the compressor listens: `host:port` or `dns:///service:port`."""
+    max_active: int = Field(default=8, ge=1)
+    """Requests that are answered at the same time, each of which holds a cache of its prompt and answer."""
     engine: EngineName = "transformers"
     """What generates: `transformers` is the plain reference engine."""
     prefill_chunk: int = Field(default=512, ge=1)

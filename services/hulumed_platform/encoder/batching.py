@@ -64,14 +64,16 @@ class Batcher:
         The result raises what the forward pass raised for the batch that the plane was in.
         """
         job = _Job(patches, grid, gone)
+        metrics.PATCHES_QUEUED.inc(len(patches))
         with self._changed:
             self._jobs.append(job)
+            if self._closed:
+                self._drop([job])
             self._changed.notify()
-        metrics.PATCHES_QUEUED.inc(len(patches))
         return job.encoded
 
     def close(self) -> None:
-        """Finish the batch that runs, drop what waits. Nothing may be submitted afterwards."""
+        """Finish the batch that runs; drop what waits and what is submitted from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -55,6 +55,12 @@ class Attachments:
         Raises:
             PlatformError: INVALID_INPUT for a malformed data URI, NOT_FOUND for an unknown file, study or series.
         """
+        media = self._media(part, where)
+        for index, ref in enumerate(media.objects, 1):  # by place and number, as the name of a file may be a patient's
+            ref.label = f"{where}, file {index} of {len(media.objects)}"
+        return media
+
+    def _media(self, part: MediaPart, where: str) -> media_pb2.MediaRef:
         match part:
             case schema.ImageUrlPart():
                 return self._inline(part.image_url.url, _NO_OPTIONS, "image", f"{where}.image_url.url")
@@ -133,9 +139,6 @@ def _decode(uri: str, where: str) -> tuple[str, bytes]:
 
 
 def _media(objects: Sequence[media_pb2.ObjectRef], options: schema.Options, kind: str | None) -> media_pb2.MediaRef:
-    """One medium; its files are named by number, as a file name may be a patient's."""
-    for index, ref in enumerate(objects, 1):
-        ref.label = f"file {index} of {len(objects)}"
     return media_pb2.MediaRef(
         objects=objects,
         kind=_KINDS[kind] if kind else media_pb2.MEDIA_KIND_UNSPECIFIED,

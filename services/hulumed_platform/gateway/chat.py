@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -19,7 +20,7 @@ from hulumed_platform.gateway.bodies import limited_body
 from hulumed_platform.gateway.chat_request import to_generate_request
 from hulumed_platform.gateway.chat_schema import ChatRequest
 from hulumed_platform.gateway.dependencies import Door, door
-from hulumed_platform.gateway.errors import error_body, fault_in_words, hidden
+from hulumed_platform.gateway.errors import error_body, faults_in_words, hidden
 from hulumed_platform.rpc.clients import GenerateStream
 from hulumed_platform.rpc.v1 import decoder_pb2, room_pb2
 
@@ -49,35 +50,59 @@ async def get_model(model: str, door: Annotated[Door, Depends(door)]) -> dict[st
 @router.post("/chat/completions", openapi_extra=_BODY, response_model=None)
 async def complete(request: Request, door: Annotated[Door, Depends(door)]) -> Response:
     """Answer a conversation about text, images, volumes, videos and stored studies."""
-    chat = await _read(request, door.settings.max_chat_bytes)
     description = await _describe(door)
-    _check_model(chat.model, description)
-    attachments = Attachments(door.objects, door.database, door.settings)
-    asked = await to_thread.run_sync(to_generate_request, chat, attachments, door.settings, limiter=door.limiter)
+    question = await _question(request, door, description)
     answer = Answer(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), _name(description), description.checkpoint_digest)
-    events = _events(door, asked, request)
-    if not chat.stream:
+    events = _events(door, question.asked, request)
+    if not question.stream:
         return JSONResponse(answer.whole([event async for event in events]))
     # The first event is awaited here: a refused request gets an HTTP status, not an error inside a stream.
     await anext(events)
-    include_usage = chat.stream_options is not None and chat.stream_options.include_usage
     return StreamingResponse(
-        _server_sent(answer, events, include_usage=include_usage),
+        _server_sent(answer, events, include_usage=question.include_usage),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _read(request: Request, max_bytes: int) -> ChatRequest:
-    body = bytearray()
-    async for piece in limited_body(request, max_bytes):
-        body += piece
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is left of a chat request once its media are stored."""
+
+    asked: decoder_pb2.GenerateRequest
+    stream: bool
+    include_usage: bool
+
+
+async def _question(request: Request, door: Door, description: room_pb2.RoomDescription) -> Question:
+    """Read the request and store what came inside, so that nothing of it stays in memory while it is answered."""
+    with door.chat_memory.reserved() as memory:
+        body = bytearray()
+        async for piece in limited_body(
+            request, door.settings.max_chat_bytes, idle_timeout_s=door.settings.body_idle_timeout_s
+        ):
+            memory.add(len(piece))
+            body += piece
+        return await to_thread.run_sync(_stored, body, door, description, limiter=door.limiter)
+
+
+def _stored(body: bytearray, door: Door, description: room_pb2.RoomDescription) -> Question:
+    chat = _parsed(body)
+    _check_model(chat.model, description)
+    attachments = Attachments(door.objects, door.database, door.settings)
+    return Question(
+        asked=to_generate_request(chat, attachments, door.settings),
+        stream=chat.stream,
+        include_usage=chat.stream_options is not None and chat.stream_options.include_usage,
+    )
+
+
+def _parsed(body: bytearray) -> ChatRequest:
     try:
-        return await to_thread.run_sync(ChatRequest.model_validate_json, bytes(body))
+        return ChatRequest.model_validate_json(body)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
-        words = "; ".join(map(fault_in_words, faults[:5]))
-        raise PlatformError(ErrorCode.INVALID_INPUT, words) from None
+        raise PlatformError(ErrorCode.INVALID_INPUT, faults_in_words(faults)) from None
 
 
 async def _events(
@@ -89,10 +114,12 @@ async def _events(
     waiting = iter(stream)
     try:
         while True:
-            event = await to_thread.run_sync(next, waiting, None, abandon_on_cancel=True, limiter=door.limiter)
+            event = await to_thread.run_sync(next, waiting, None, abandon_on_cancel=True, limiter=door.answer_limiter)
             if event is None:
-                return
+                raise PlatformError(ErrorCode.UNAVAILABLE, "the decoder broke off in the middle; ask again")
             yield event
+            if event.HasField("finished"):
+                return
     finally:
         watcher.cancel()
         stream.cancel()

@@ -51,8 +51,6 @@ def _message(
 ) -> decoder_pb2.Message:
     """One turn; its media are appended to `media`."""
     role = "system" if message.role == "developer" else message.role
-    if isinstance(message.content, str):
-        return decoder_pb2.Message(role=role, parts=[decoder_pb2.Part(text=message.content)])
     parts = []
     for index, part in enumerate(message.content):
         if isinstance(part, schema.TextPart):

@@ -2,11 +2,35 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-_UID = Field(min_length=1, max_length=64, pattern=r"^[0-9.]+$")
+from hulumed_platform.core.errors import PlatformError
+from hulumed_platform.storage.records import check_uid
+
+
+def _checked_uid(uid: str) -> str:
+    try:
+        check_uid(uid, "UID")
+    except PlatformError as error:
+        raise ValueError(error.message) from None
+    return uid
+
+
+_Uid = Annotated[str, AfterValidator(_checked_uid)]
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "stream_options"}
 """Fields that clients send and that do not change what the answer should be."""
+_AS_IF_ABSENT: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "logprobs": (None, False),
+    "top_logprobs": (None,),
+    "logit_bias": (None, {}),
+    "response_format": (None, {"type": "text"}),
+    "tools": (None,),
+    "tool_choice": (None, "none"),
+    "parallel_tool_calls": (None,),
+}
+"""Values by which clients say that they do not want what we do not have."""
 
 
 class _Closed(BaseModel):
@@ -56,8 +80,8 @@ class Source(Options):
 class StudySource(Options):
     """A stored study, or one series of it."""
 
-    study_instance_uid: Annotated[str, _UID]
-    series_instance_uid: Annotated[str, _UID] | None = None
+    study_instance_uid: _Uid
+    series_instance_uid: _Uid | None = None
 
 
 class ImageUrl(_Closed):
@@ -127,7 +151,19 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | tuple[Part, ...] = Field(min_length=1)
+    content: tuple[Part, ...] = Field(min_length=1)
+
+    @field_validator("content", mode="before", json_schema_input_type=str | tuple[Part, ...])
+    @classmethod
+    def _as_parts(cls, content: Any) -> Any:
+        return ({"type": "text", "text": content},) if isinstance(content, str) else content
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        """Only an answer that a client sends back may be empty."""
+        if self.role != "assistant" and all(isinstance(part, TextPart) and not part.text for part in self.content):
+            raise ValueError("the message is empty")
+        return self
 
 
 class Keep(_Closed):
@@ -166,7 +202,11 @@ class ChatRequest(_Closed):
         if not isinstance(body, dict):
             return body
         ignored = _HARMLESS - set(cls.model_fields)
-        return {name: value for name, value in body.items() if name not in ignored}
+        return {
+            name: value
+            for name, value in body.items()
+            if name not in ignored and value not in _AS_IF_ABSENT.get(name, ())
+        }
 
     @field_validator("stop")
     @classmethod

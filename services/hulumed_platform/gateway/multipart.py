@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from enum import Enum, auto
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
@@ -132,11 +132,11 @@ class MultipartParser:
             self._state = _State.EPILOGUE
             return self._end_part()
         line_end = after.find(b"\r\n")
-        padding = after if line_end < 0 else after[:line_end]
-        if padding.rstrip(b"\r").strip(b" \t") and padding != b"-":
-            return self._not_a_delimiter()
         if line_end < 0:
-            return None if len(after) <= MAX_HEADER_BYTES else self._not_a_delimiter()
+            may_become_one = after == b"-" or not after.removesuffix(b"\r").strip(b" \t")
+            return None if may_become_one and len(after) <= MAX_HEADER_BYTES else self._not_a_delimiter()
+        if after[:line_end].strip(b" \t"):
+            return self._not_a_delimiter()
         del self._buffer[: len(self._delimiter) + line_end]
         self._state = _State.HEADERS
         return self._end_part()
@@ -171,5 +171,6 @@ def _headers(block: bytes) -> dict[str, str]:
     for line in block.split(b"\r\n"):
         if line and b":" not in line and not line.startswith((b" ", b"\t")):
             raise malformed("a header line of a part has no colon")
-    parsed = BytesHeaderParser().parsebytes(block)
+    # Browsers and HTTP clients send names of files in UTF-8 (RFC 7578, section 5.1).
+    parsed = HeaderParser().parsestr(block.decode("utf-8", errors="replace"))
     return {name.lower(): str(value) for name, value in parsed.items()}

@@ -1,5 +1,6 @@
 """The gateway, put together: settings, telemetry, stores, the decoder's client, and uvicorn."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +12,7 @@ from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
 from hulumed_platform.gateway.app import create_app
-from hulumed_platform.gateway.dependencies import Door
+from hulumed_platform.gateway.dependencies import Door, Memory
 from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.rpc.clients import DecoderClient, RoomClient, open_channel
 from hulumed_platform.storage.settings import open_database, open_objects
@@ -36,6 +37,8 @@ def open_door(settings: GatewaySettings) -> Iterator[Door]:
             decoder=DecoderClient(channel),
             decoder_room=RoomClient(channel, "decoder"),
             limiter=CapacityLimiter(settings.max_threads),
+            answer_limiter=CapacityLimiter(settings.max_answers),
+            chat_memory=Memory(settings.max_chat_memory_bytes),
         )
 
 
@@ -45,7 +48,7 @@ def main() -> None:
         settings = GatewaySettings.from_environment()
         configure_telemetry(ROOM, settings)
         with open_door(settings) as door:
-            _serve(door)
+            _serve(uvicorn.Server(server_config(door)))
     except (SettingsError, PlatformError) as error:
         print(f"{ROOM}: {error}", file=sys.stderr)  # noqa: T201 - the last word of a process
         sys.exit(2 if isinstance(error, SettingsError) else 1)
@@ -53,12 +56,26 @@ def main() -> None:
         flush_traces()
 
 
-def _serve(door: Door) -> None:
+def _serve(server: uvicorn.Server) -> None:
+    """Serve until a signal. uvicorn raises it again once it has stopped; left to its default it would end us there."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run()
+
+
+def server_config(door: Door) -> uvicorn.Config:
+    """The HTTP server over a door."""
     settings = door.settings
-    uvicorn.run(
+    return uvicorn.Config(
         create_app(door),
         host=settings.host,
         port=settings.port,
+        http="h11",  # bounds the headers of a request; the same whatever else is installed
+        loop="asyncio",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=round(settings.drain_timeout_s),

@@ -28,15 +28,21 @@ class GatewaySettings(StorageSettings, RoomSettings):
     scratch_dir: Path | None = None
     """Folder for bodies while they come in; unset = the system's temporary folder."""
     max_threads: int = Field(default=64, ge=4)
-    """Requests that wait for SQL, objects or the decoder at the same time."""
+    """Requests that wait for SQL or objects at the same time."""
+    max_answers: int = Field(default=256, ge=1)
+    """Answers that wait for the decoder's next token at the same time."""
     max_chat_bytes: int = Field(default=256 * _MIB, ge=1024)
     """Largest body of a chat request; larger media go through `/v1/files`."""
+    max_chat_memory_bytes: int = Field(default=_GIB, ge=1024)
+    """Bodies of all chat requests that are being read; one more is answered with BUSY."""
     max_upload_bytes: int = Field(default=8 * _GIB, ge=1024)
     """Largest file of `/v1/files`."""
     max_instance_bytes: int = Field(default=4 * _GIB, ge=1024)
     """Largest DICOM instance."""
     max_stow_bytes: int = Field(default=32 * _GIB, ge=1024)
     """Largest body of one STOW-RS request, after decompression."""
+    body_idle_timeout_s: float = Field(default=60.0, gt=0)
+    """How long the sender of a body may be silent."""
     max_new_tokens: int = Field(default=1024, ge=1)
     """Tokens of an answer whose request names no limit."""
     attachment_ttl_s: float = Field(default=24 * 3600.0, gt=0)

@@ -1,7 +1,5 @@
 """STOW-RS (PS3.18, section 10.5): instances come in as a stream, and are acknowledged once they are durable."""
 
-import tempfile
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, BinaryIO
 
 from anyio import to_thread
@@ -10,17 +8,16 @@ from fastapi.responses import JSONResponse
 
 from hulumed_platform.archive.intake import FailureReason, Intake, Outcome
 from hulumed_platform.core.errors import ErrorCode, PlatformError
-from hulumed_platform.gateway.bodies import limited_body
 from hulumed_platform.gateway.dependencies import Door, door
-from hulumed_platform.gateway.multipart import MultipartParser, PartBegin, PartData, PartEnd, boundary_of, malformed
+from hulumed_platform.gateway.multipart import boundary_of, malformed
+from hulumed_platform.gateway.parts import read_parts
 from hulumed_platform.gateway.urls import public_url
 from hulumed_platform.storage.records import check_uid
 
 router = APIRouter(prefix="/dicom-web", tags=["DICOMweb"])
 
+_DICOM = "application/dicom"
 _DICOM_JSON = "application/dicom+json"
-_MEMORY_BYTES = 8 * 1024 * 1024
-"""A part larger than this goes to disk while it comes in."""
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "Every instance is stored.", "content": {_DICOM_JSON: {}}},
     202: {"description": "Some instances are stored, some were refused.", "content": {_DICOM_JSON: {}}},
@@ -50,51 +47,29 @@ async def _store(request: Request, door: Door, study: str | None) -> JSONRespons
     _check_accept(request.headers.get("accept", ""))
     boundary = _boundary(request.headers.get("content-type", ""))
     settings = door.settings
-    intake = Intake(door.objects, door.database, tenant=settings.tenant, max_instance_bytes=settings.max_instance_bytes)
+    intake = Intake(
+        door.objects,
+        door.database,
+        tenant=settings.tenant,
+        max_instance_bytes=settings.max_instance_bytes,
+        scratch_dir=settings.scratch_dir,
+    )
 
-    def keep(media_type: str, file: BinaryIO) -> Outcome:
-        if media_type.split(";", maxsplit=1)[0].strip().lower() != "application/dicom":
+    def store(media_type: str, file: BinaryIO) -> Outcome:
+        if media_type.split(";", maxsplit=1)[0].strip().lower() != _DICOM:
             return Outcome(failure_reason=FailureReason.CANNOT_UNDERSTAND)
         return intake.store(file, study=study)
 
     outcomes: list[Outcome] = []
-    async for media_type, file in _parts(request, boundary, door):
-        with file:
-            outcomes.append(await to_thread.run_sync(keep, media_type, file, limiter=door.limiter))
+    limits = {"max_bytes": settings.max_stow_bytes, "max_part_bytes": settings.max_instance_bytes}
+    async for part in read_parts(request, boundary, door, **limits):
+        media_type = part.headers.get("content-type", _DICOM)
+        with part.file as file:
+            outcomes.append(await to_thread.run_sync(store, media_type, file, limiter=door.limiter))
     if not outcomes:
         raise malformed("it has no part; send at least one instance")
     body, status = _answer(outcomes, public_url(request) + "/dicom-web")
     return JSONResponse(body, status, media_type=_DICOM_JSON)
-
-
-async def _parts(request: Request, boundary: bytes, door: Door) -> AsyncIterator[tuple[str, BinaryIO]]:
-    """Every part as a file that the caller closes, with its media type, as soon as it is whole."""
-    parser = MultipartParser(boundary)
-    scratch = door.settings.scratch_dir
-    file: BinaryIO | None = None
-    media_type = ""
-    try:
-        async for piece in limited_body(request, door.settings.max_stow_bytes):
-            for event in parser.feed(piece):
-                match event:
-                    case PartBegin(headers):
-                        media_type = headers.get("content-type", "application/dicom")
-                        file = _spool(scratch)
-                    case PartData(data):
-                        assert file is not None
-                        await to_thread.run_sync(file.write, data, limiter=door.limiter)
-                    case PartEnd():
-                        assert file is not None
-                        whole, file = file, None
-                        yield media_type, whole
-        parser.finish()
-    finally:
-        if file is not None:
-            file.close()
-
-
-def _spool(scratch: Any) -> BinaryIO:
-    return tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=scratch)  # type: ignore[return-value]
 
 
 def _check_accept(accept: str) -> None:
@@ -105,8 +80,7 @@ def _check_accept(accept: str) -> None:
 
 def _boundary(content_type: str) -> bytes:
     media_type, parameters, boundary = _read_content_type(content_type)
-    inner = parameters.get("type", "application/dicom").lower()
-    if media_type != "multipart/related" or inner != "application/dicom":
+    if media_type != "multipart/related" or parameters.get("type", _DICOM).lower() != _DICOM:
         raise _unsupported_type()
     return boundary
 

@@ -23,7 +23,7 @@ def list_studies(
     door: _Door,
     state: StudyState | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> dict[str, Any]:
     """Studies, the newest first."""
     with door.database.reading() as session:

@@ -11,6 +11,7 @@ from torch import nn
 from hulumed_platform.model.config import HuluMedConfig
 from hulumed_platform.model.digests import Digests, Manifest, digest_part
 from hulumed_platform.model.errors import CheckpointError
+from hulumed_platform.model.fields import Fields
 from hulumed_platform.model.language import LanguageModel, build_network, finish_network
 from hulumed_platform.model.projection import Projector
 from hulumed_platform.model.tokenizer import Tokenizer
@@ -20,7 +21,6 @@ from hulumed_platform.model.weights import (
     VISION_PREFIX,
     Part,
     WeightIndex,
-    read_json,
 )
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ class Checkpoint:
             CheckpointError: configuration or weights are missing or cannot be read.
         """
         config = HuluMedConfig.read(path)
-        own = read_json(path / LABEL_FILE) if (path / LABEL_FILE).is_file() else {}
+        own = Fields.read(path / LABEL_FILE) if (path / LABEL_FILE).is_file() else Fields(path / LABEL_FILE, {})
         return cls(
             path=path,
             config=config,
             weights=WeightIndex.scan(path, config.encoder_dir),
-            label=own.get("label", path.name),
-            trained=own.get("trained", True),
+            label=own.text("label", path.resolve().name),
+            trained=own.flag("trained", default=True),
         )
 
     def differences(self, part: Part) -> Differences:
@@ -179,7 +179,11 @@ class Checkpoint:
 
 
 def build_part(config: HuluMedConfig, part: Part) -> nn.Module:
-    """The module of a part on the meta device: shapes without memory."""
+    """The module of a part on the meta device: shapes without memory.
+
+    Raises:
+        CheckpointError: the configuration describes none.
+    """
     if part is Part.DECODER:
         return build_network(config)
     with torch.device("meta"):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hulumed_platform.model.errors import CheckpointError
-from hulumed_platform.model.weights import has_query_norm, read_json
+from hulumed_platform.model.fields import Fields
+from hulumed_platform.model.weights import has_query_norm
 
 if TYPE_CHECKING:
     from transformers import Qwen2Config, Qwen3Config
@@ -97,33 +98,27 @@ class HuluMedConfig:
         """Reads the configuration of a checkpoint folder.
 
         Raises:
-            CheckpointError: a file or field is missing or cannot be read.
+            CheckpointError: a file or field is missing, cannot be read, or is no size of a model.
         """
-        fields = read_json(checkpoint_dir / CONFIG_FILE)
+        fields = Fields.read(checkpoint_dir / CONFIG_FILE)
         encoder_dir = _find_encoder_dir(checkpoint_dir, fields)
-        try:
-            return cls._of_fields(fields, checkpoint_dir, encoder_dir)
-        except KeyError as error:
-            raise CheckpointError(f"{checkpoint_dir / CONFIG_FILE} lacks the field {error}") from error
-
-    @classmethod
-    def _of_fields(cls, fields: Mapping[str, Any], checkpoint_dir: Path, encoder_dir: Path | None) -> "HuluMedConfig":
-        # The published Qwen3 package writes hulumed_qwen2 too; then only the weights tell the two apart.
-        is_qwen3 = "qwen3" in fields.get("model_type", "") or has_query_norm(checkpoint_dir)
         vision = _read_vision(fields, checkpoint_dir, encoder_dir)
+        _check_decoder(fields)
+        # The published Qwen3 package writes hulumed_qwen2 too; then only the weights tell the two apart.
+        is_qwen3 = "qwen3" in fields.text("model_type", "") or has_query_norm(checkpoint_dir)
         return cls(
             family=Family.QWEN3 if is_qwen3 else Family.QWEN2,
             vision=vision,
             projector=ProjectorConfig(
                 in_features=vision.hidden_size,
-                out_features=fields["hidden_size"],
-                depth=_projector_depth(fields.get("mm_projector_type", "mlp2x_gelu")),
+                out_features=fields.size("hidden_size"),
+                depth=_projector_depth(fields.text("mm_projector_type", "mlp2x_gelu")),
             ),
-            language_fields=fields,
-            image_token_index=fields.get("image_token_index", -1),
-            use_token_compression=fields.get("use_token_compression", True),
-            tie_word_embeddings=fields.get("tie_word_embeddings", False),
-            max_context=fields["max_position_embeddings"],
+            language_fields=fields.values,
+            image_token_index=fields.whole("image_token_index", -1),
+            use_token_compression=fields.flag("use_token_compression", default=True),
+            tie_word_embeddings=fields.flag("tie_word_embeddings", default=False),
+            max_context=fields.size("max_position_embeddings"),
             encoder_dir=encoder_dir,
         )
 
@@ -138,7 +133,6 @@ _LANGUAGE_FIELDS = frozenset(
         "head_dim",
         "hidden_act",
         "hidden_size",
-        "initializer_range",
         "intermediate_size",
         "layer_types",
         "max_position_embeddings",
@@ -157,50 +151,83 @@ _LANGUAGE_FIELDS = frozenset(
     }
 )
 
+# A typing error in config.json must not become an hour of building modules.
+_MOST_LAYERS = 1000
+_MOST_PIXELS = 1024
+
+_ENCODER_FOLDER_FIELDS = ("vision_encoder", "mm_vision_encoder")
 _PIXEL_HALF = (0.5, 0.5, 0.5)
 _GELU = {"gelu_pytorch_tanh": "tanh", "gelu": "none"}
 
 
-def _find_encoder_dir(checkpoint_dir: Path, fields: Mapping[str, Any]) -> Path | None:
+def _check_decoder(fields: Fields) -> None:
+    """What transformers would take and then fail on, or replace by a default of its own."""
+    for name in ("hidden_size", "intermediate_size", "vocab_size"):
+        fields.size(name)
+    fields.size("num_hidden_layers", most=_MOST_LAYERS)
+    heads, kv_heads = fields.size("num_attention_heads"), fields.size("num_key_value_heads")
+    if heads % kv_heads or (fields.size("head_dim", fields.size("hidden_size") // heads) % 2):
+        raise CheckpointError(
+            f"{fields.path}: {heads} attention heads of hidden_size {fields.size('hidden_size')} with {kv_heads} "
+            "num_key_value_heads form no decoder: these must divide one another, and head_dim by 2"
+        )
+
+
+def _find_encoder_dir(checkpoint_dir: Path, fields: Fields) -> Path | None:
     """Published paths are those of the authors' machine, so the last part of the name is tried too."""
-    for field in ("vision_encoder", "mm_vision_encoder"):
-        if name := fields.get(field):
-            for folder in (checkpoint_dir / name, checkpoint_dir / Path(name).name):
+    for field in _ENCODER_FOLDER_FIELDS:
+        if name := fields.values.get(field):
+            for folder in (checkpoint_dir / str(name), checkpoint_dir / Path(str(name)).name):
                 if (folder / CONFIG_FILE).is_file():
                     return folder
     return None
 
 
-def _read_vision(fields: Mapping[str, Any], checkpoint_dir: Path, encoder_dir: Path | None) -> VisionConfig:
-    vision = fields.get("vision_encoder_config")
-    if not vision:
+def _read_vision(fields: Fields, checkpoint_dir: Path, encoder_dir: Path | None) -> VisionConfig:
+    vision = fields.part("vision_encoder_config")
+    if vision is None:
         if encoder_dir is None:
-            name = fields.get("vision_encoder") or fields.get("mm_vision_encoder")
+            name = next(filter(None, map(fields.values.get, _ENCODER_FOLDER_FIELDS)), None)
             raise CheckpointError(
                 f"{checkpoint_dir / CONFIG_FILE} has no vision_encoder_config, and the vision encoder folder it names "
                 f"({name!r}) is not there; put that folder beside config.json"
             )
-        vision = read_json(encoder_dir / CONFIG_FILE)
+        vision = Fields.read(encoder_dir / CONFIG_FILE)
     pixels = _read_preprocessor(checkpoint_dir, encoder_dir)
-    return VisionConfig(
-        hidden_size=vision["hidden_size"],
-        intermediate_size=vision["intermediate_size"],
-        num_layers=vision["num_hidden_layers"],
-        num_heads=vision["num_attention_heads"],
-        patch_size=vision["patch_size"],
-        num_channels=vision.get("num_channels", 3),
-        gelu=_gelu(vision.get("hidden_act", "gelu_pytorch_tanh")),
-        layer_norm_eps=vision.get("layer_norm_eps", 1e-6),
-        pixel_mean=tuple(pixels.get("image_mean", _PIXEL_HALF)),
-        pixel_std=tuple(pixels.get("image_std", _PIXEL_HALF)),
+    pixel_std = pixels.numbers("image_std", _PIXEL_HALF)
+    if min(pixel_std) <= 0:
+        raise CheckpointError(f"{pixels.path}: the field 'image_std' must be positive")
+    config = VisionConfig(
+        hidden_size=vision.size("hidden_size"),
+        intermediate_size=vision.size("intermediate_size"),
+        num_layers=vision.size("num_hidden_layers", most=_MOST_LAYERS),
+        num_heads=vision.size("num_attention_heads"),
+        patch_size=vision.size("patch_size", most=_MOST_PIXELS),
+        num_channels=vision.size("num_channels", 3),
+        gelu=_gelu(vision.text("hidden_act", "gelu_pytorch_tanh")),
+        layer_norm_eps=vision.number("layer_norm_eps", 1e-6),
+        pixel_mean=pixels.numbers("image_mean", _PIXEL_HALF),
+        pixel_std=pixel_std,
     )
+    _check_vision(vision.path, config)
+    return config
 
 
-def _read_preprocessor(checkpoint_dir: Path, encoder_dir: Path | None) -> Mapping[str, Any]:
+def _check_vision(path: Path, config: VisionConfig) -> None:
+    if config.hidden_size % config.num_heads or config.head_dim % 4:
+        raise CheckpointError(
+            f"{path}: {config.num_heads} attention heads do not divide the vision hidden_size {config.hidden_size} "
+            "into heads of a multiple of 4, which its two rotary axes need"
+        )
+    if config.num_channels != len(_PIXEL_HALF):
+        raise CheckpointError(f"{path}: planes have 3 channels, not {config.num_channels}")
+
+
+def _read_preprocessor(checkpoint_dir: Path, encoder_dir: Path | None) -> Fields:
     for folder in filter(None, (checkpoint_dir, encoder_dir)):
         if (folder / PREPROCESSOR_FILE).is_file():
-            return read_json(folder / PREPROCESSOR_FILE)
-    return {}
+            return Fields.read(folder / PREPROCESSOR_FILE)
+    return Fields(checkpoint_dir / PREPROCESSOR_FILE, {})
 
 
 def _gelu(hidden_act: str) -> str:

@@ -55,8 +55,8 @@ class Manifest:
             return None
         fields = read_json(path)
         try:
-            return cls(Digests(**fields["digests"]), fields["files"])
-        except (KeyError, TypeError) as error:
+            return cls(Digests(**fields["digests"]), dict(fields["files"]))
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not a manifest of weights; remove it or write it anew") from error
 
     def write(self, checkpoint_dir: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from hulumed_platform.model.checkpoint import Checkpoint, Differences
 from hulumed_platform.model.config import Family
 from hulumed_platform.model.digests import Digests, Manifest, file_sizes
-from hulumed_platform.model.tokenizer import TOKENIZER_FILE
+from hulumed_platform.model.errors import CheckpointError
 from hulumed_platform.model.weights import Layout, Part
 
 
@@ -38,7 +38,8 @@ class CheckpointReport:
     max_context: int
     vision_hidden_size: int
     vision_num_layers: int
-    has_tokenizer: bool
+    tokenizer_fault: str | None
+    """Why the tokenizer cannot be used; None where it can."""
     parts: tuple[PartReport, ...]
     digests: Digests | None
     """Of the stored weights; None where tensors are missing or misshapen."""
@@ -57,7 +58,11 @@ class CheckpointReport:
     @property
     def complete(self) -> bool:
         """Whether a service can load and serve it."""
-        return self.has_tokenizer and self.manifest_matches is not False and not any(p.differences for p in self.parts)
+        return (
+            self.tokenizer_fault is None
+            and self.manifest_matches is not False
+            and not any(p.differences for p in self.parts)
+        )
 
 
 def inspect(checkpoint_dir: Path) -> CheckpointReport:
@@ -83,13 +88,21 @@ def inspect(checkpoint_dir: Path) -> CheckpointReport:
         max_context=config.max_context,
         vision_hidden_size=config.vision.hidden_size,
         vision_num_layers=config.vision.num_layers,
-        has_tokenizer=(checkpoint_dir / TOKENIZER_FILE).is_file(),
+        tokenizer_fault=_tokenizer_fault(checkpoint),
         parts=parts,
         digests=digests,
         manifest_matches=None if manifest is None else manifest == Manifest(digests or manifest.digests, files),
         files=files,
         missing_files=tuple(file.name for file in checkpoint.weights.files if not file.is_file()),
     )
+
+
+def _tokenizer_fault(checkpoint: Checkpoint) -> str | None:
+    try:
+        checkpoint.tokenizer()
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def _report(checkpoint: Checkpoint, part: Part) -> PartReport:

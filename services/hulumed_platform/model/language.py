@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hulumed_platform.model.config import Family, HuluMedConfig
+from hulumed_platform.model.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, Qwen2ForCausalLM, Qwen3ForCausalLM
@@ -70,12 +71,19 @@ class LanguageModel:
 
 
 def build_network(config: HuluMedConfig) -> "Qwen2ForCausalLM | Qwen3ForCausalLM":
-    """The decoder on the meta device: shapes without memory."""
+    """The decoder on the meta device: shapes without memory.
+
+    Raises:
+        CheckpointError: the configuration describes none.
+    """
     from transformers import Qwen2ForCausalLM, Qwen3ForCausalLM  # noqa: PLC0415 - takes seconds, and only the decoder needs it
 
     network_class = Qwen3ForCausalLM if config.family is Family.QWEN3 else Qwen2ForCausalLM
-    with torch.device("meta"):
-        return network_class(config.language)
+    try:
+        with torch.device("meta"):
+            return network_class(config.language)
+    except Exception as error:  # transformers has no error of its own for fields that it cannot use
+        raise CheckpointError(f"the fields of config.json describe no decoder: {error}") from error
 
 
 def finish_network(network: "Qwen2ForCausalLM | Qwen3ForCausalLM", device: torch.device) -> None:

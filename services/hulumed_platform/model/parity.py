@@ -1,20 +1,17 @@
 """Runs our code beside recorded results of the published code, on a checkpoint folder with a `golden.safetensors`.
 
-A case `NAME` is recognised by its tensor `NAME.frames_u8`. What the folder records of it is checked; what it does not
-is reported as not checked. Every value must lie within `1e-4 + 1e-5 * largest` of the recorded one, `largest` being the
-largest magnitude of the recorded tensor; where that is of a shorter type, four steps of the type replace both numbers.
+A case passes when all its results are recorded and ours agree. Every value must lie within `1e-4 + 1e-5 * largest` of
+the recorded one, `largest` being the largest magnitude of the recorded tensor; where that is of a shorter type, four
+steps of the type replace both numbers.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hulumed_platform.imaging.patches import novelty, patchify
@@ -22,17 +19,15 @@ from hulumed_platform.model.checkpoint import Checkpoint
 from hulumed_platform.model.compression import KeepRule, Policy
 from hulumed_platform.model.config import HuluMedConfig
 from hulumed_platform.model.errors import CheckpointError
+from hulumed_platform.model.golden import GoldenCase, GoldenItem, read_cases
 from hulumed_platform.model.language import LanguageModel
 from hulumed_platform.model.projection import Projector
 from hulumed_platform.model.vision import VisionEncoder
 
-GOLDEN_FILE = "golden.safetensors"
 # Float32 rounds differently in sums of another order. Worst seen over 60 random checkpoints of other sizes: features
 # 1.3e-5, projected 2.1e-4 beside values of 76, logits 1.6e-5.
 ABSOLUTE_TOLERANCE = 1e-4
 RELATIVE_TOLERANCE = 1e-5
-
-_FRAMES = ".frames_u8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """The comparison of one case; None is not checked."""
+    """The comparison of one case; None is not recorded, or of planes that a case of text alone does not have."""
 
     case: str
     patches: Deviation | None
@@ -61,19 +56,20 @@ class CaseResult:
     """At every position of the compressed prompt."""
     tokens_equal: bool | None
     """Greedy tokens, end tokens ignored."""
+    not_recorded: tuple[str, ...]
+    """Tensors that the folder should hold for this case and does not."""
 
     @property
-    def not_checked(self) -> tuple[str, ...]:
-        """Names of what the folder does not record."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name) is None)
+    def agrees(self) -> bool:
+        """Whether all that was compared agrees."""
+        deviations = (self.patches, self.features, self.projected, self.logits)
+        within = all(deviation is None or deviation.within_tolerance for deviation in deviations)
+        return within and self.mask_equal is not False and self.tokens_equal is not False
 
     @property
     def passed(self) -> bool:
-        """Whether everything checked agrees, and something was checked."""
-        deviations = (self.patches, self.features, self.projected, self.logits)
-        verdicts = [deviation.within_tolerance for deviation in deviations if deviation is not None]
-        verdicts += [equal for equal in (self.mask_equal, self.tokens_equal) if equal is not None]
-        return bool(verdicts) and all(verdicts)
+        """Whether everything was compared and agrees."""
+        return self.agrees and not self.not_recorded
 
 
 def run(golden_dir: Path) -> list[CaseResult]:
@@ -82,12 +78,9 @@ def run(golden_dir: Path) -> list[CaseResult]:
     Raises:
         CheckpointError: the folder is no checkpoint, or its record cannot be read or contradicts itself.
     """
-    golden = _read_golden(golden_dir / GOLDEN_FILE)
-    cases = sorted(name.removesuffix(_FRAMES) for name in golden if name.endswith(_FRAMES))
-    if not cases:
-        raise CheckpointError(f"{golden_dir / GOLDEN_FILE} holds no case: no tensor is named CASE{_FRAMES}")
-    models = _Models.load(golden_dir, _recorded_dtype(golden))
-    return [_run_case(case, models, _of_case(golden, case)) for case in cases]
+    cases = read_cases(golden_dir)
+    models = _Models.load(golden_dir, _recorded_dtype(cases))
+    return [_run_case(case, models) for case in cases]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,75 +104,63 @@ class _Models:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """Planes of one grid."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Planes:
+    """What our code makes of the planes of a case."""
 
-    patches: NDArray[np.uint8]
-    """[planes, height * width, patch values]"""
-    height: int
-    width: int
-    merge: int
+    pixels: Tensor
+    features: Tensor
+    projected: Tensor
+    kept: Tensor
 
 
 @torch.inference_mode()
-def _run_case(case: str, models: _Models, golden: Mapping[str, Tensor]) -> CaseResult:
-    items = list(_items(case, golden, models.config.vision.patch_size))
-    pixels = torch.cat([models.encoder.normalise(torch.from_numpy(item.patches)).flatten(0, 1) for item in items])
-    features = torch.cat([_encode(models.encoder, item) for item in items])
-    projected = models.projector(features)
-    kept = torch.cat([_keep(models, item) for item in items])
-    logits, tokens = _decode(case, models, projected, kept, golden)
-    recorded_mask = golden.get("keep_mask")
+def _run_case(case: GoldenCase, models: _Models) -> CaseResult:
+    recorded = case.recorded
+    planes = _planes(case.items, models) if case.items else None
+    logits, tokens = _decode(case, models, planes)
     return CaseResult(
-        case=case,
-        patches=_deviation(pixels, golden.get("pixel_values")),
-        features=_deviation(features, golden.get("encoder_out")),
-        projected=_deviation(projected, golden.get("projected")),
-        mask_equal=None if recorded_mask is None else torch.equal(kept, recorded_mask.flatten().bool()),
-        logits=None if logits is None else _deviation(logits, golden.get("logits")),
-        tokens_equal=None if tokens is None else tokens == golden["generated"].flatten().tolist(),
+        case=case.name,
+        patches=_deviation(planes.pixels if planes else None, recorded.get("pixel_values")),
+        features=_deviation(planes.features if planes else None, recorded.get("encoder_out")),
+        projected=_deviation(planes.projected if planes else None, recorded.get("projected")),
+        mask_equal=None if planes is None else _equal_mask(planes.kept, recorded.get("keep_mask")),
+        logits=_deviation(logits, recorded.get("logits")),
+        tokens_equal=tokens == recorded["generated"].flatten().tolist() if tokens else None,
+        not_recorded=case.missing,
     )
 
 
-def _items(case: str, golden: Mapping[str, Tensor], patch_size: int) -> Iterator[_Item]:
-    frames = golden["frames_u8"].numpy()
-    try:
-        grids = golden["grid_sizes"].reshape(-1, 3).tolist()
-        merges = golden["merge_sizes"].flatten().tolist()
-    except KeyError as error:
-        raise CheckpointError(f"case {case!r} lacks the tensor {case}.{error.args[0]}") from error
-    if sum(planes for planes, _, _ in grids) != len(frames):
-        raise CheckpointError(f"case {case!r}: grid_sizes speak of other planes than the {len(frames)} of frames_u8")
-    if any(side % merge for (_, *sides), merge in zip(grids, merges, strict=True) for side in sides):
-        raise CheckpointError(f"case {case!r}: a grid of {case}.grid_sizes does not divide by its merge size")
-    start = 0
-    for (planes, height, width), merge in zip(grids, merges, strict=True):
-        resized = _resized(frames[start : start + planes], height * patch_size, width * patch_size)
-        yield _Item(patchify(resized, patch_size=patch_size, merge=merge), height, width, merge)
-        start += planes
+def _planes(items: tuple[GoldenItem, ...], models: _Models) -> _Planes:
+    patches = [_patches(item, models.config.vision.patch_size) for item in items]
+    pixels = [models.encoder.normalise(torch.from_numpy(patch)).flatten(0, 1) for patch in patches]
+    features = torch.cat([_encode(models.encoder, item, patch) for item, patch in zip(items, patches, strict=True)])
+    kept = [_keep(models, item, patch) for item, patch in zip(items, patches, strict=True)]
+    return _Planes(torch.cat(pixels), features, models.projector(features), torch.cat(kept))
 
 
-def _resized(frames: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """Bicubic, as the published image processor; frames of the right size stay as they are."""
-    if frames.shape[1:3] == (height_px, width_px):
-        return frames
-    size = (width_px, height_px)
-    return np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in frames])
+def _patches(item: GoldenItem, patch_size: int) -> NDArray[np.uint8]:
+    """[planes, height * width, patch values], of frames resized to the grid as the published image processor does."""
+    frames, size = item.frames, (item.width * patch_size, item.height * patch_size)
+    if frames.shape[2:0:-1] != size:
+        frames = np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in frames])
+    return patchify(frames, patch_size=patch_size, merge=item.merge)
 
 
-def _encode(encoder: VisionEncoder, item: _Item) -> Tensor:
-    features: Tensor = encoder(torch.from_numpy(item.patches), item.height, item.width, item.merge)
+def _encode(encoder: VisionEncoder, item: GoldenItem, patches: NDArray[np.uint8]) -> Tensor:
+    features: Tensor = encoder(torch.from_numpy(patches), item.height, item.width, item.merge)
     return features.flatten(0, 1)
 
 
-def _keep(models: _Models, item: _Item) -> Tensor:
+def _keep(models: _Models, item: GoldenItem, patches: NDArray[np.uint8]) -> Tensor:
     """Mask of all tokens of an item; images are items of one plane, which the rule keeps whole."""
-    num_planes = len(item.patches)
+    num_planes = len(patches)
     tokens_per_plane = item.height * item.width // item.merge**2
     masks = [
         models.rule.keep(
-            _novelty(models, item, plane) if plane else np.full(tokens_per_plane, np.inf, dtype=np.float32),
+            _novelty(models, patches[plane - 1 : plane + 1], item.merge)
+            if plane
+            else np.full(tokens_per_plane, np.inf, dtype=np.float32),
             plane=plane,
             num_planes=num_planes,
             compressible=True,
@@ -189,69 +170,69 @@ def _keep(models: _Models, item: _Item) -> Tensor:
     return torch.from_numpy(np.concatenate(masks))
 
 
-def _novelty(models: _Models, item: _Item, plane: int) -> NDArray[np.float32]:
+def _novelty(models: _Models, pair: NDArray[np.uint8], merge: int) -> NDArray[np.float32]:
     """Novelty as ingest computes it, which knows the published deviation of 0.5 only; for others by its definition."""
-    pair = item.patches[plane - 1 : plane + 1]
     if set(models.config.vision.pixel_std) == {0.5}:
-        return novelty(pair[1], pair[0], item.merge)
+        return novelty(pair[1], pair[0], merge)
     before, current = models.encoder.normalise(torch.from_numpy(pair))
-    distance: NDArray[np.float32] = (
-        (current - before).abs().view(-1, item.merge**2 * pair.shape[-1]).mean(dim=1).numpy()
-    )
+    distance: NDArray[np.float32] = (current - before).abs().view(-1, merge**2 * pair.shape[-1]).mean(dim=1).numpy()
     return distance
 
 
-def _decode(
-    case: str, models: _Models, projected: Tensor, kept: Tensor, golden: Mapping[str, Tensor]
-) -> tuple[Tensor | None, list[int] | None]:
-    """Logits of the compressed prompt and the greedy tokens after it, each None where it is not recorded."""
-    if "input_ids" not in golden or not {"logits", "generated"} & golden.keys():
-        return None, None
-    ids = golden["input_ids"].flatten()
-    visual = ids == models.config.image_token_index
-    if int(visual.sum()) != len(projected):
-        raise CheckpointError(
-            f"case {case!r}: input_ids hold {int(visual.sum())} image tokens for {len(projected)} visual tokens"
-        )
-    embeddings = models.language.embed(tuple(ids.tolist()))
-    embeddings[visual] = projected
-    stays = torch.ones_like(visual)
-    stays[visual] = kept
+def _decode(case: GoldenCase, models: _Models, planes: _Planes | None) -> tuple[Tensor | None, list[int]]:
+    """Logits of the compressed prompt and the greedy tokens after it, as many as are recorded."""
+    if "input_ids" not in case.recorded:
+        return None, []
+    prompt = _prompt(case, models, planes)
     cache = models.language.new_cache()
-    logits = models.language.forward(embeddings[stays], cache, all_logits=True)
+    logits = models.language.forward(prompt, cache, all_logits=True)
     tokens: list[int] = []
     last = logits
-    for _ in range(golden["generated"].numel() if "generated" in golden else 0):
+    for _ in range(case.recorded["generated"].numel() if "generated" in case.recorded else 0):
         tokens.append(int(last[-1].argmax()))
         last = models.language.forward(models.language.embed((tokens[-1],)), cache)
-    return logits, tokens if "generated" in golden else None
+    return logits, tokens
 
 
-def _deviation(ours: Tensor, recorded: Tensor | None) -> Deviation | None:
-    if recorded is None:
+def _prompt(case: GoldenCase, models: _Models, planes: _Planes | None) -> Tensor:
+    """Embeddings of text and kept visual tokens."""
+    ids = case.recorded["input_ids"].flatten()
+    visual = ids == models.config.image_token_index
+    num_visual = 0 if planes is None else len(planes.projected)
+    if int(visual.sum()) != num_visual:
+        raise CheckpointError(
+            f"case {case.name!r}: input_ids hold {int(visual.sum())} image tokens for {num_visual} visual tokens"
+        )
+    num_rows = models.language.network.config.vocab_size
+    if len(text := ids[~visual]) and not 0 <= int(text.min()) <= int(text.max()) < num_rows:
+        raise CheckpointError(f"case {case.name!r}: input_ids hold ids outside the vocabulary of {num_rows}")
+    embeddings = torch.empty(len(ids), models.language.hidden_size, dtype=models.language.dtype)
+    embeddings[~visual] = models.language.embed(tuple(text.tolist()))
+    if planes is None:
+        return embeddings
+    embeddings[visual] = planes.projected
+    stays = torch.ones_like(visual)
+    stays[visual] = planes.kept
+    return embeddings[stays]
+
+
+def _equal_mask(kept: Tensor, recorded: Tensor | None) -> bool | None:
+    return None if recorded is None else torch.equal(kept, recorded.flatten().bool())
+
+
+def _deviation(ours: Tensor | None, recorded: Tensor | None) -> Deviation | None:
+    if ours is None or recorded is None:
         return None
-    recorded = recorded.reshape(-1, recorded.shape[-1])
-    if ours.shape != recorded.shape:
+    if ours.numel() != recorded.numel() or ours.shape[-1:] != recorded.shape[-1:]:
         return Deviation(float("inf"), within_tolerance=False)
     step = 4 * torch.finfo(recorded.dtype).eps
     absolute, relative = max(ABSOLUTE_TOLERANCE, step), max(RELATIVE_TOLERANCE, step)
-    error = float((ours.double() - recorded.double()).abs().max())
+    error = float((ours.double() - recorded.reshape(ours.shape).double()).abs().max())
     # Comparisons with NaN are false: it is within no tolerance.
     return Deviation(error, error <= absolute + relative * float(recorded.abs().max()))
 
 
-def _read_golden(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read as a record of the published code: {error}") from error
-
-
-def _recorded_dtype(golden: Mapping[str, Tensor]) -> torch.dtype | None:
+def _recorded_dtype(cases: list[GoldenCase]) -> torch.dtype | None:
     """Type of the recorded computation; None where no result of it is recorded."""
-    results = (".logits", ".projected", ".encoder_out")
-    return next((golden[name].dtype for name in sorted(golden) if name.endswith(results)), None)
-
-
-def _of_case(golden: Mapping[str, Tensor], case: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{case}."): tensor for name, tensor in golden.items() if name.startswith(f"{case}.")}
+    results = ("logits", "projected", "encoder_out")
+    return next((case.recorded[name].dtype for name in results for case in cases if name in case.recorded), None)

@@ -176,7 +176,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def _stored_tensors(folder: Path) -> list[StoredTensor]:
     """Tensors of the shards or the single file of a folder; none where it has neither."""
     if (folder / INDEX_FILE).is_file():
-        weight_map = read_json(folder / INDEX_FILE).get("weight_map", {})
+        weight_map = read_json(folder / INDEX_FILE).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+            raise CheckpointError(f"{folder / INDEX_FILE} has no weight_map from tensors to files; fetch it again")
         return [StoredTensor(folder / file, name) for name, file in weight_map.items()]
     if (folder / WEIGHTS_FILE).is_file():
         file = folder / WEIGHTS_FILE

@@ -1,7 +1,5 @@
 """Messages to the types of `imaging` and `model`, and back. What comes from the wire is checked here."""
 
-import math
-
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.imaging.types import Axis, Item, Kind, LeftOut, PrepareOptions, Preprocessing, Window
 from hulumed_platform.model.compression import KeepRule, Policy
@@ -35,6 +33,8 @@ _POLICIES = {
 _WIRE_POLICIES = {policy: wire for wire, policy in _POLICIES.items() if wire != stage_pb2.POLICY_UNSPECIFIED}
 
 _DEFAULT_RULE = KeepRule()
+_MOST_NOVELTY = 2.0
+"""From black to white, in normalised units."""
 
 
 def invalid(where: str, problem: str) -> PlatformError:
@@ -85,7 +85,7 @@ def keep_rule_from_wire(rule: stage_pb2.KeepRule) -> KeepRule:
         raise invalid("keep.policy", f"{rule.policy} is unknown; use hulumed, upstream or none")
     threshold = rule.threshold if rule.HasField("threshold") else _DEFAULT_RULE.threshold
     min_tokens = rule.min_tokens if rule.HasField("min_tokens") else _DEFAULT_RULE.min_tokens
-    if not (math.isfinite(threshold) and threshold >= 0):
+    if not 0 <= threshold <= _MOST_NOVELTY:
         raise invalid("keep.threshold", f"{threshold:g} is not a mean change of pixels; use 0 to 2, e.g. 0.1")
     if min_tokens < 1:
         raise invalid("keep.min_tokens", "0 would let planes vanish; use 1 or more")

@@ -23,19 +23,27 @@ _STATUS = {
     ErrorCode.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 _CODE = {status: code for code, status in _STATUS.items()}
+_BY_NAME = {code.value: code for code in ErrorCode}
 
 _BARE_MESSAGES = {
     ErrorCode.BUSY: "the {stage} room is full; try again in a moment",
+    ErrorCode.TOO_LARGE: "the request takes more bytes than a message to the {stage} room may have; send less",
+    ErrorCode.UNSUPPORTED: "what listens in place of the {stage} room does not know the call; check its address",
     ErrorCode.DEADLINE: "the time allowed for the request ran out in the {stage} room",
     ErrorCode.CANCELLED: "the request was cancelled",
     ErrorCode.UNAVAILABLE: "the {stage} room cannot be reached or is not ready; try again in a moment",
 }
+
+_TOO_LONG = "message larger than max"
+"""gRPC says so of a message over the limit, under the status that a full room has."""
 
 
 class Call(Protocol):
     """The parts of a failed gRPC call that are read here."""
 
     def code(self) -> grpc.StatusCode: ...
+
+    def details(self) -> str | None: ...
 
     def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None: ...
 
@@ -59,13 +67,15 @@ def from_call(call: Call, stage: str) -> PlatformError:
         if key == DETAIL_KEY and isinstance(value, bytes):
             return _from_detail(errors_pb2.ErrorDetail.FromString(value))
     code = _CODE.get(call.code(), ErrorCode.INTERNAL)
+    if code is ErrorCode.BUSY and _TOO_LONG in (call.details() or ""):
+        code = ErrorCode.TOO_LARGE
     message = _BARE_MESSAGES.get(code, "the {stage} room failed without giving a reason").format(stage=stage)
     return PlatformError(code, message)
 
 
 def _from_detail(detail: errors_pb2.ErrorDetail) -> PlatformError:
     return PlatformError(
-        ErrorCode(detail.code),
+        _BY_NAME.get(detail.code, ErrorCode.INTERNAL),
         detail.message,
         retryable=detail.retryable,
         retry_after_s=detail.retry_after_s or None,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import ErrorCode, PlatformError, internal_error
@@ -90,27 +91,27 @@ class RoomInterceptor(grpc.ServerInterceptor):
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
                 self._guard_stream(handler.unary_stream, method),
-                handler.request_deserializer,
+                _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         assert handler.unary_unary is not None, "rooms have no client-streaming methods"
         return grpc.unary_unary_rpc_method_handler(
             self._guard_unary(handler.unary_unary, method),
-            handler.request_deserializer,
+            _tolerant(handler.request_deserializer),
             handler.response_serializer,
         )
 
     def _guard_unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         def guarded(request: object, context: grpc.ServicerContext) -> Any:
             with self._watch(method, context):
-                return behaviour(request, context)
+                return behaviour(_readable(request), context)
 
         return guarded
 
     def _guard_stream(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         def guarded(request: object, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._watch(method, context):
-                yield from behaviour(request, context)
+                yield from behaviour(_readable(request), context)
 
         return guarded
 
@@ -143,3 +144,28 @@ class RoomInterceptor(grpc.ServerInterceptor):
             extra={"method": method, "code": error.code.value, "correlation_id": error.correlation_id},
         )
         errors.abort(context, error)
+
+
+class _Malformed:
+    """Stands for a request whose bytes are no message."""
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """Left to itself, gRPC calls such bytes an internal error of the room."""
+    assert deserialize is not None, "generated code names one for every method"
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Malformed()
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise PlatformError(
+            ErrorCode.INVALID_INPUT, "the request is no message of this method; use the published .proto files"
+        )
+    return request

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,7 @@ class RoomServer:
         self._room = room
         self._settings = settings
         self._stopping = threading.Event()
+        self._loading = True
         threads = settings.max_active + settings.max_waiting + _SPARE_THREADS
         tracing = server_interceptor()  # type: ignore[no-untyped-call]
         self._server = grpc.server(
@@ -132,13 +134,17 @@ class RoomServer:
         self._server.stop(grace_s).wait()
 
     def run(self, load: Callable[[], room_pb2.RoomDescription | None]) -> None:
-        """Serve until SIGTERM or SIGINT. `load` brings the weights in and does one warm forward."""
+        """Serve until SIGTERM or SIGINT.
+
+        Args:
+            load: brings the weights in and does one warm forward; a signal meanwhile ends the process at once.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.start()
         description = load()
-        if not self._stopping.is_set():
-            self.ready(description)
+        self._loading = False
+        self.ready(description)
         self._stopping.wait()
         log.info("draining")
         self.stop(self._settings.drain_timeout_s)
@@ -146,6 +152,8 @@ class RoomServer:
 
     def _on_signal(self, *_: object) -> None:
         self._stopping.set()
+        if self._loading:
+            sys.exit(0)  # nobody is served yet, and loading may take minutes
 
     def _set_health(self, *, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING

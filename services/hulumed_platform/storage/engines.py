@@ -36,6 +36,7 @@ def _create_postgresql(url: URL, lock_timeout_s: float) -> Engine:
         pool_pre_ping=True,
         pool_timeout=_POOL_TIMEOUT_S,
         json_serializer=_strict_json,
+        hide_parameters=True,  # a log would show the values of a failed statement; a file's name may be a patient's
         connect_args={"connect_timeout": _CONNECT_TIMEOUT_S},
     )
 
@@ -54,6 +55,7 @@ def _create_sqlite(url: URL, lock_timeout_s: float) -> Engine:
         url,
         pool_timeout=_POOL_TIMEOUT_S,
         json_serializer=_strict_json,
+        hide_parameters=True,  # a log would show the values of a failed statement; a file's name may be a patient's
         connect_args={"timeout": lock_timeout_s},
     )
     event.listen(engine, "connect", _configure_sqlite)
@@ -62,9 +64,12 @@ def _create_sqlite(url: URL, lock_timeout_s: float) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    """WAL lets readers go on beside the writer; FULL makes a commit outlive a power cut, as an acknowledgement must."""
+    """WAL lets readers go on beside the writer; FULL makes a commit outlive a power cut, as an acknowledgement must.
+
+    LIKE heeds case as on PostgreSQL.
+    """
     connection.isolation_level = None  # the driver's own implicit BEGIN would come too late to lock, see below
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "case_sensitive_like=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -67,15 +67,23 @@ class Files:
         return file
 
     def list(
-        self, tenant: str, *, now: datetime, purpose: str | None = None, limit: int = 100, offset: int = 0
+        self, tenant: str, *, now: datetime, purpose: str | None = None, limit: int = 100, after: str | None = None
     ) -> Sequence[StoredFile]:
-        """Return a page of the tenant's files, the newest first."""
+        """Return the tenant's files, the newest first; `after` is the id of the last one of the page before.
+
+        Raises:
+            PlatformError: NOT_FOUND, there is no file `after` any more.
+        """
         query = select(StoredFile).where(
             StoredFile.tenant == tenant, StoredFile.expires_at.is_(None) | (StoredFile.expires_at > now)
         )
         if purpose is not None:
             query = query.where(StoredFile.purpose == purpose)
-        page = query.order_by(StoredFile.created_at.desc(), StoredFile.id).limit(limit).offset(offset)
+        if after is not None:
+            last = self.get(tenant, after, now=now)
+            older = StoredFile.created_at < last.created_at
+            query = query.where(older | ((StoredFile.created_at == last.created_at) & (StoredFile.id > last.id)))
+        page = query.order_by(StoredFile.created_at.desc(), StoredFile.id).limit(limit)
         return self._session.scalars(page).all()
 
     def delete(self, tenant: str, file_id: str) -> bool:

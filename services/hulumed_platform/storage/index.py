@@ -24,15 +24,29 @@ SERIES_COLUMNS = {
     "series_number": "00200011",
     "performed_procedure_step_start_date": "00400244",
     "performed_procedure_step_start_time": "00400245",
+    "scheduled_procedure_step_id": "00400275.00400009",
+    "requested_procedure_id": "00400275.00401001",
 }
 INSTANCE_COLUMNS = {"instance_number": "00200013"}
 
 
 def column_values(attributes: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str | None]:
     """What the columns of a row hold: values as text, several joined by a backslash as DICOM does; None for none."""
-    return {column: _text(attributes.get(tag, {}).get("Value", [])) for column, tag in columns.items()}
+    return {column: "\\".join(_texts(attributes, tag)) or None for column, tag in columns.items()}
 
 
-def _text(values: list[Any]) -> str | None:
-    texts = [str(value.get("Alphabetic", "")) if isinstance(value, dict) else str(value) for value in values]
-    return "\\".join(texts) or None
+def _texts(attributes: Mapping[str, Any], tag: str) -> list[str]:
+    """The values of an attribute; `sequence.attribute` stands for the attribute in every item."""
+    first, _, rest = tag.partition(".")
+    values = attributes.get(first, {}).get("Value", [])
+    if rest:
+        return [text for item in values for text in _texts(item, rest)]
+    return [_text(value) for value in values if value is not None]
+
+
+def _text(value: Any) -> str:
+    """A name is written as in a data set: alphabetic=ideographic=phonetic, without empty components at the ends."""
+    if not isinstance(value, dict):
+        return str(value)
+    groups = [value.get(group, "").rstrip("^ ") for group in ("Alphabetic", "Ideographic", "Phonetic")]
+    return "=".join(groups).rstrip("=")

@@ -25,7 +25,7 @@ class LocalObjects:
     """`ObjectStore` over a directory of one file system, shared by every process that opens it.
 
     A put writes to `<root>/.spool`, syncs, and renames, so an object is there whole or not at all. A process killed in
-    between leaves a file in the spool folder; nothing ever reads it, and it may be removed when no put is running.
+    between leaves a file in the spool folder, which nothing ever reads; `remove_unfinished` collects it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -84,6 +84,17 @@ class LocalObjects:
         with disk_errors():
             for folder in sorted((self._root / tenant / "sha256").glob("??")):
                 yield from _listed(folder)
+
+    def remove_unfinished(self, begun_before: datetime) -> int:
+        """See `ObjectStore.remove_unfinished`."""
+        removed = 0
+        with disk_errors():
+            for path in self._spool.iterdir():
+                with suppress(FileNotFoundError):  # its put has just ended
+                    if path.stat().st_mtime < begun_before.timestamp():
+                        path.unlink()
+                        removed += 1
+        return removed
 
     def check(self) -> None:
         """See `ObjectStore.check`."""

@@ -173,6 +173,8 @@ class Series(Base):
     series_number: Mapped[str | None] = mapped_column(Text)
     performed_procedure_step_start_date: Mapped[str | None] = mapped_column(Text)
     performed_procedure_step_start_time: Mapped[str | None] = mapped_column(Text)
+    scheduled_procedure_step_id: Mapped[str | None] = mapped_column(Text)
+    requested_procedure_id: Mapped[str | None] = mapped_column(Text)
 
 
 class Instance(Base):

@@ -85,6 +85,10 @@ class ObjectStore(Protocol):
         """Yield the tenant's objects in the order of their digests."""
         ...
 
+    def remove_unfinished(self, begun_before: datetime) -> int:
+        """Remove what killed puts left behind; return how many. Puts that still run began later."""
+        ...
+
     def check(self) -> None:
         """Raise UNAVAILABLE unless the store can be reached and used; cheap enough for a readiness probe."""
         ...

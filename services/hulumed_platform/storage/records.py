@@ -9,7 +9,8 @@ from typing import Any
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.objects import check_tenant
 
-_UID = re.compile(r"[0-9.]{1,64}")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_MAX_UID = 64
 _CODE_STRING = re.compile(r"[A-Z0-9 _]{1,16}")
 
 
@@ -35,8 +36,8 @@ class InstanceRecord:
     """An instance whose bytes are already in the object store, as its sender's header describes it.
 
     Raises:
-        PlatformError: INVALID_INPUT for a UID that is not 1 to 64 digits and dots (DICOM PS3.5, section 9.1;
-            leading zeros are forgiven, as devices send them) or a modality that is no code string.
+        PlatformError: INVALID_INPUT for a UID that is not 1 to 64 digits with dots in between (DICOM PS3.5,
+            section 9.1; leading zeros are forgiven, as devices send them) or a modality that is no code string.
     """
 
     tenant: str
@@ -60,9 +61,9 @@ class InstanceRecord:
 
 
 def check_uid(uid: str, name: str) -> None:
-    """Raise INVALID_INPUT, saying `name`, unless `uid` has 1 to 64 digits and dots."""
-    if not _UID.fullmatch(uid):
-        raise PlatformError(ErrorCode.INVALID_INPUT, f"Malformed {name}; it needs 1 to 64 digits and dots.")
+    """Raise INVALID_INPUT, saying `name`, unless `uid` is numbers with dots in between, 64 characters at most."""
+    if len(uid) > _MAX_UID or not _UID.fullmatch(uid):
+        raise PlatformError(ErrorCode.INVALID_INPUT, f"Malformed {name}; it needs 1 to 64 digits with dots in between.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import io
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -147,6 +148,10 @@ class S3Objects:
                 digest = digest_of_key(found.object_name or "")
                 if digest is not None and found.last_modified is not None:
                     yield ListedObject(digest, found.size or 0, found.last_modified)
+
+    def remove_unfinished(self, begun_before: datetime) -> int:  # noqa: ARG002
+        """Nothing to do: parts of a multipart upload that was never completed go by a lifecycle rule of the bucket."""
+        return 0
 
     def check(self) -> None:
         """See `ObjectStore.check`."""

@@ -34,7 +34,8 @@ def require_current(engine: Engine) -> None:
     if found != wanted:
         raise PlatformError(
             ErrorCode.UNAVAILABLE,
-            f"The database has schema {found or 'none'}, this version needs {wanted}; migrate it first.",
+            f"The database has schema {found or 'none'}, this version needs {wanted}; migrate it first with "
+            "`python -m hulumed_platform.storage.upgrade`.",
             retryable=False,
         )
 

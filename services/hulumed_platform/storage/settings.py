@@ -31,8 +31,8 @@ class ObjectSettings(Settings):
     """File that holds the secret key."""
 
 
-class StorageSettings(ObjectSettings):
-    """Where objects and rows live. Mix-in: `class GatewaySettings(StorageSettings, RoomSettings)`."""
+class DatabaseSettings(Settings):
+    """Where rows live."""
 
     database_url: str
     """`sqlite:////absolute/path` or `postgresql+psycopg://user@host:port/database`, without the password."""
@@ -51,6 +51,10 @@ class StorageSettings(ObjectSettings):
         if url.password is not None:
             raise ValueError("put the password into the file named by database_password_file")
         return value
+
+
+class StorageSettings(ObjectSettings, DatabaseSettings):
+    """Where objects and rows live. Mix-in: `class GatewaySettings(StorageSettings, RoomSettings)`."""
 
 
 def open_objects(settings: ObjectSettings) -> ObjectStore:
@@ -82,7 +86,7 @@ def _open_s3(settings: ObjectSettings, *, bucket: str, prefix: str) -> S3Objects
     )
 
 
-def open_database(settings: StorageSettings) -> Database:
+def open_database(settings: DatabaseSettings) -> Database:
     """Open the database without connecting yet. The first use finds out whether it can be reached.
 
     Raises:
@@ -91,7 +95,7 @@ def open_database(settings: StorageSettings) -> Database:
     return Database(_database_url(settings))
 
 
-def _database_url(settings: StorageSettings) -> URL:
+def _database_url(settings: DatabaseSettings) -> URL:
     password = _secret(settings.database_password_file)
     url = make_url(settings.database_url)
     return url if password is None else url.set(password=password)

@@ -72,6 +72,13 @@ class FolderTransport(filesystem.Transport):
     Channel = FolderChannel
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
-        """Wait for messages, not longer than one look takes: between two calls Celery notices that it is to stop."""
-        shortest_s = _POLLING_INTERVAL_S if timeout is None else min(timeout, _POLLING_INTERVAL_S)
-        super().drain_events(connection, timeout=shortest_s)  # type: ignore[no-untyped-call]
+        """Take a message, waiting for one look at most: between two calls Celery notices that it is to stop.
+
+        As with any transport, one that returns may have taken nothing; a `TimeoutError` says that the time is over.
+        """
+        look_s = _POLLING_INTERVAL_S if timeout is None else min(timeout, _POLLING_INTERVAL_S)
+        try:
+            super().drain_events(connection, timeout=look_s)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            if look_s == timeout:
+                raise

@@ -1,4 +1,4 @@
-"""Deletes what is over: files past their end, then objects that no file, instance or report names."""
+"""Deletes what is over: files past their end, objects that nothing names, and what killed uploads left."""
 
 import logging
 from dataclasses import dataclass
@@ -33,5 +33,7 @@ class LettingGo:
         put_before = now - timedelta(seconds=self.orphan_age_s)
         objects = retention.remove_unreferenced(self.database, self.objects, self.tenant, put_before=put_before)
         metrics.REMOVED.labels("objects").inc(objects)
-        if files or objects:
-            log.info("let go", extra={"files": files, "objects": objects})
+        unfinished = self.objects.remove_unfinished(put_before)
+        metrics.REMOVED.labels("unfinished").inc(unfinished)
+        if files or objects or unfinished:
+            log.info("let go", extra={"files": files, "objects": objects, "unfinished": unfinished})

@@ -40,7 +40,7 @@ class Sampling:
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (off) or positive, not {self.top_k}")
         if self.seed is not None and not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"seed must fit 64 bits, not {self.seed}")
+            raise ValueError(f"seed must be at least -2**63 and less than 2**63, not {self.seed}")
         if "" in self.stop:
             raise ValueError("stop must not hold an empty text")
 

@@ -20,7 +20,9 @@ class Sampler:
         """Next token id from the logits [V] of the last position."""
         if self._sampling.temperature == 0.0:
             return int(logits_V.argmax())
-        logits_V = logits_V.float().cpu() / self._sampling.temperature
+        logits_V = logits_V.float().cpu()
+        # Relative to the best one, which so stays 0 at any temperature; one that float32 takes for 0 would give 0 / 0.
+        logits_V = (logits_V - logits_V.max()) / max(self._sampling.temperature, torch.finfo(torch.float32).tiny)
         probabilities_V = self._restrict(logits_V).softmax(-1)
         return int(torch.multinomial(probabilities_V, 1, generator=self._generator))
 
@@ -32,7 +34,8 @@ class Sampler:
             ruled_out_V[self._sampling.top_k :] = True
         if self._sampling.top_p < 1.0:
             p_V = sorted_V.masked_fill(ruled_out_V, -torch.inf).softmax(-1)
-            # A token stays if those before it have not reached top_p: the first one always does.
+            # A token stays if those before it have not reached top_p.
             ruled_out_V |= p_V.cumsum(-1) - p_V >= self._sampling.top_p
+            ruled_out_V[0] = False  # also for a top_p that float32 takes for 0
         sorted_V = sorted_V.masked_fill(ruled_out_V, -torch.inf)
         return torch.empty_like(sorted_V).scatter_(0, order_V, sorted_V)

@@ -29,6 +29,8 @@ _COLUMNS = {
         "series_number",
         "performed_procedure_step_start_date",
         "performed_procedure_step_start_time",
+        "scheduled_procedure_step_id",
+        "requested_procedure_id",
     ),
     "instances": ("instance_number",),
 }
