@@ -16,8 +16,8 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]  # made when imported
 from sqlalchemy import select
 
-from hulumed_platform.storage.commitments import Commitments
 from hulumed_platform.storage.models import PendingCommitment
+from hulumed_platform.storage.pending_reports import PendingReports
 from tests.support.dimse import CALLING, LOOPBACK, Archive, associated, encoded, peer, send
 from tests.support.processes import free_ports
 from tests.support.study_desk import wait_until
@@ -118,17 +118,19 @@ def test_the_report_comes_on_the_association_that_asked(archive: Archive) -> Non
 
 
 def test_what_is_not_here_is_named_with_the_reason(archive: Archive) -> None:
-    """PS3.3, C.14.1.1: no such instance, another class, a reference that cannot be read; and yes to the others."""
+    """PS3.3, C.14.1.1: no such instance, another class, a reference without a UID; and yes to the others."""
     reports = Reports()
     with archive.room() as room, asking(room.port, reports) as association:
         sop_class, uid = stored(association)
         other = stored(association)[1]
         missing = generate_uid()
-        ask(association, [(sop_class, uid), (sop_class, missing), ("1.2.840.10008.5.1.4.1.1.4", other), ("", uid)])
+        ask(
+            association, [(sop_class, uid), (sop_class, missing), ("1.2.840.10008.5.1.4.1.1.4", other), (sop_class, "")]
+        )
         event_type, information = reports.next()
     assert event_type == 2
     assert uids(information, "ReferencedSOPSequence") == [uid]
-    assert [item.FailureReason for item in information.FailedSOPSequence] == [0x0112, 0x0119, 0x0110]
+    assert [item.FailureReason for item in information.FailedSOPSequence] == [0x0112, 0x0119, 0x0112]
 
 
 def test_instances_may_come_while_a_report_is_on_its_way(archive: Archive) -> None:
@@ -200,10 +202,10 @@ def test_one_peer_that_is_away_keeps_no_other_waiting(archive: Archive) -> None:
     ]
     now = datetime.now(UTC)
     with archive.database.session() as session:
-        commitments = Commitments(session, "default")
+        pending_reports = PendingReports(session, "default")
         for number in range(5):
-            commitments.add("AWAY", f"1.2.{number}", [("1.2", "1.3")], now, due_at=now)
-        commitments.add("HERE", "1.3.1", [("1.2", "1.3")], now, due_at=now)
+            pending_reports.add("AWAY", f"1.2.{number}", [("1.2", "1.3")], now, due_at=now)
+        pending_reports.add("HERE", "1.3.1", [("1.2", "1.3")], now, due_at=now)
     with reports.listening(here, "HERE"), archive.room(peers=peers):
         assert reports.next()[1].TransactionUID == "1.3.1"
         wait_until(lambda: {row.peer for row in pending(archive)} == {"AWAY"}, "only the others are pending")
@@ -216,7 +218,7 @@ def test_a_report_that_never_arrives_is_given_up(archive: Archive) -> None:
     now = datetime.now(UTC)
     with archive.database.session() as session:
         for title in (CALLING, "SILENT"):
-            Commitments(session, "default").add(title, "1.2.3", [("1.2", "1.3")], now, due_at=now)
+            PendingReports(session, "default").add(title, "1.2.3", [("1.2", "1.3")], now, due_at=now)
     with archive.room(peers=peers, report_give_up_after_s=0.5):
         wait_until(lambda: not pending(archive), "nothing is pending")
 

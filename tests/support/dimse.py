@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ STUDY = "1.2.826.0.1.3680043.8.498.1"
 LOOPBACK = "127.0.0.1"
 CALLED = "HULUMED"
 CALLING = "MODALITY"
+_DEFLATED = ("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
+"""JPIP Referenced Deflate and its HTJ2K twin, which pydicom does not deflate by itself."""
 EVERYTHING = ("store", "echo", "commit")
 
 
@@ -201,7 +204,12 @@ def encoded(syntax: str, *, sop_class: str = CTImageStorage, uid: str | None = N
     dataset.file_meta.TransferSyntaxUID = transfer_syntax
     file = BytesIO()
     dataset.save_as(file, enforce_file_format=True, **_encoding(transfer_syntax))
-    return file.getvalue()
+    contents = file.getvalue()
+    if syntax not in _DEFLATED:
+        return contents
+    body = data_set(contents)
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return contents[: -len(body)] + deflate.compress(body) + deflate.flush()
 
 
 def _encoding(syntax: UID) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pynetdicom.events import Event
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.dimse import metrics
 from hulumed_platform.dimse.admission import about
-from hulumed_platform.storage.commitments import Commitments
 from hulumed_platform.storage.database import Database
+from hulumed_platform.storage.pending_reports import PendingReports
 from hulumed_platform.storage.records import check_uid
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ class CommitmentDesk:
         due_at = now + timedelta(seconds=_ASKING_ASSOCIATION_S)
         peer = about(event.assoc)["ae_title"]
         with self._database.session() as session:
-            commitments = Commitments(session, self._tenant)
-            commitment_id = commitments.add(peer, transaction_uid, references, now, due_at=due_at)
+            pending = PendingReports(session, self._tenant)
+            commitment_id = pending.add(peer, transaction_uid, references, now, due_at=due_at)
         self._report_soon(event.assoc, commitment_id, due_at)
         return SUCCESS
 
@@ -104,6 +104,7 @@ def _read(event: Event) -> tuple[str, list[tuple[str, str]]]:
 def _reference(item: Dataset) -> tuple[str, str]:
     """One that lacks a UID is kept: it gets its own failure in the report."""
     sop_class_uid, sop_instance_uid = (
-        str(item.get(name) or "").rstrip("\0 ") for name in ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
+        str(item.get(name) or "").replace("\0", "").rstrip()
+        for name in ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
     )
     return sop_class_uid, sop_instance_uid

@@ -22,9 +22,10 @@ from hulumed_platform.archive.commitment import CommitmentResult, InstanceRefere
 from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.dimse import metrics
 from hulumed_platform.dimse.commitment import PUSH_MODEL_INSTANCE, SUCCESS
-from hulumed_platform.storage.commitments import Commitments
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.models import PendingCommitment
+from hulumed_platform.storage.objects import ObjectStore
+from hulumed_platform.storage.pending_reports import PendingReports
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class ReportRule:
 class Reporter:
     """Brings reports to peers. Call `sweep` again and again, and `stop` once."""
 
-    def __init__(self, database: Database, tenant: str, dial: Dial, rule: ReportRule) -> None:
+    def __init__(self, objects: ObjectStore, database: Database, tenant: str, *, dial: Dial, rule: ReportRule) -> None:
+        self._objects = objects
         self._database = database
         self._tenant = tenant
         self._dial = dial
@@ -93,7 +95,7 @@ class Reporter:
             PlatformError: UNAVAILABLE when the database cannot be reached.
         """
         with self._database.reading() as session:
-            due = Commitments(session, self._tenant).due(datetime.now(UTC))
+            due = PendingReports(session, self._tenant).due(datetime.now(UTC))
         by_peer: defaultdict[str, list[str]] = defaultdict(list)
         for commitment_id, peer in due:
             by_peer[peer].append(commitment_id)
@@ -154,24 +156,23 @@ class Reporter:
     def _claim(self, commitment_id: str, now: datetime) -> PendingCommitment | None:
         with self._database.session() as session:
             until = datetime.now(UTC) + _CLAIM
-            return Commitments(session, self._tenant).claim(commitment_id, now, until=until)
+            return PendingReports(session, self._tenant).claim(commitment_id, now, until=until)
 
     def _put_off(self, commitment: PendingCommitment, until: datetime) -> None:
         with self._database.session() as session:
-            Commitments(session, self._tenant).put_off(commitment.id, until)
+            PendingReports(session, self._tenant).put_off(commitment.id, until)
 
     def _done(self, commitment: PendingCommitment, outcome: str) -> None:
         with self._database.session() as session:
-            Commitments(session, self._tenant).remove(commitment.id)
+            PendingReports(session, self._tenant).remove(commitment.id)
         metrics.COMMITMENTS.labels(outcome).inc()
         log.info("commitment %s", outcome, extra={"ae_title": commitment.peer, "attempt": commitment.attempt})
 
     def _send(self, association: Association, commitment: PendingCommitment) -> bool:
         """Check and report; whether the peer has taken the report."""
         references = [InstanceReference(*reference) for reference in commitment.references]
-        with self._database.reading() as session:
-            results = check(session, self._tenant, references)
-        failed = any(result.failure_reason is not None for result in results)
+        results = check(self._objects, self._database, self._tenant, references)
+        failed = any(result.failure is not None for result in results)
         try:
             status, _ = association.send_n_event_report(
                 _information(commitment.transaction_uid, results),
@@ -188,8 +189,8 @@ def _information(transaction_uid: str, results: Sequence[CommitmentResult]) -> D
     """Event information of PS3.4, table J.3-2."""
     information = Dataset()
     information.TransactionUID = transaction_uid
-    committed = [_item(result) for result in results if result.failure_reason is None]
-    failed = [_item(result) for result in results if result.failure_reason is not None]
+    committed = [_item(result) for result in results if result.failure is None]
+    failed = [_item(result) for result in results if result.failure is not None]
     if committed:
         information.ReferencedSOPSequence = committed
     if failed:
@@ -201,8 +202,8 @@ def _item(result: CommitmentResult) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = result.reference.sop_class_uid
     item.ReferencedSOPInstanceUID = result.reference.sop_instance_uid
-    if result.failure_reason is not None:
-        item.FailureReason = int(result.failure_reason)
+    if result.failure is not None:
+        item.FailureReason = int(result.failure)
     return item
 
 

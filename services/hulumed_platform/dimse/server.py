@@ -79,7 +79,7 @@ def open_room(settings: DimseSettings) -> Iterator[Listener]:
         database.require_current_schema()
         objects = open_objects(settings)
         disks = Disks(_folders(settings), max_used=settings.max_disk_used)
-        reporter = Reporter(database, settings.tenant, _dialler(settings, peers), _rule(settings))
+        reporter = Reporter(objects, database, settings.tenant, dial=_dialler(settings, peers), rule=_rule(settings))
         stack.callback(reporter.stop)
         intake = Intake(objects, database, tenant=settings.tenant, max_instance_bytes=settings.max_instance_bytes)
         storer = Storer(intake, disks)

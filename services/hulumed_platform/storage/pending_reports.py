@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from hulumed_platform.storage.models import PendingCommitment
 
 
-class Commitments:
+class PendingReports:
     """The pending commitments of one tenant, in a transaction of the caller. `now` is always given, never read here."""
 
     def __init__(self, session: Session, tenant: str) -> None:
