@@ -106,6 +106,14 @@ def test_connections_that_ask_for_nothing_are_limited_and_closed(archive: Archiv
             assert association.is_established
 
 
+def test_who_connects_and_leaves_holds_nothing(archive: Archive) -> None:
+    """A load balancer that looks whether the port is open, every second."""
+    with archive.room(max_associations=2, acse_timeout_s=30.0) as room:
+        for _ in range(10):
+            socket.create_connection((LOOPBACK, room.port), timeout=10).close()
+            wait_until(lambda: room.num_connections == 0, "it is gone", timeout_s=5)
+
+
 def test_a_silent_association_is_aborted(archive: Archive) -> None:
     """A sender that lost its network never says goodbye."""
     with archive.room(network_timeout_s=0.5) as room, associated(room.port) as association:

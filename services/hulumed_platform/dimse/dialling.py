@@ -2,22 +2,26 @@
 
 import logging
 import ssl
+from typing import TypeVar
 
 from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]  # made when imported
+from pynetdicom.transport import AddressInformation
 
 from hulumed_platform.core.version import PLATFORM_VERSION
 from hulumed_platform.dimse import IMPLEMENTATION_UID
 from hulumed_platform.dimse.peers import Peers
 from hulumed_platform.dimse.settings import DimseSettings
+from hulumed_platform.dimse.sockets import ClosingSocket
 
 log = logging.getLogger(__name__)
 
+EntityT = TypeVar("EntityT", bound=AE)
 
-def application_entity(settings: DimseSettings) -> AE:
-    """Our application entity with its limits and time-outs."""
-    ae = AE(settings.ae_title)
+
+def configure(ae: EntityT, settings: DimseSettings) -> EntityT:
+    """Give an application entity its limits and time-outs."""
     ae.implementation_class_uid = IMPLEMENTATION_UID
     ae.implementation_version_name = f"HULUMED_{PLATFORM_VERSION}"[:16]
     ae.maximum_associations = settings.max_associations
@@ -27,6 +31,17 @@ def application_entity(settings: DimseSettings) -> AE:
     ae.dimse_timeout = settings.dimse_timeout_s
     ae.network_timeout = settings.network_timeout_s
     return ae
+
+
+class DiallingEntity(AE):
+    """An application entity that opens associations."""
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
+    ) -> ClosingSocket:
+        made = ClosingSocket(assoc, address=address)
+        made.tls_args = tls_args
+        return made
 
 
 class Dialler:

@@ -7,8 +7,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import Queue
 from socketserver import BaseServer
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -158,10 +159,16 @@ class _Connection(RequestHandler):
 
 
 class _StateMachine(StateMachine):
-    """pynetdicom's, but an answer that comes too late, when the association has been aborted, is let go."""
+    """pynetdicom's, with two corrections.
+
+    An answer that comes too late, when the association has been aborted, is let go. And whoever waits for a request is
+    told of the end of the connection: a port scanner would else hold a place until the time-out.
+    """
 
     def do_action(self, event: str) -> None:
         if event == "Evt9" and (event, self.current_state) not in TRANSITION_TABLE:  # data to be sent
             self.dul.to_provider_queue.get(block=False)
-        else:
-            super().do_action(event)
+            return
+        super().do_action(event)
+        if self.current_state == "Sta1":  # idle: the connection is closed
+            cast("Queue[None]", self.dul.to_user_queue).put(None)

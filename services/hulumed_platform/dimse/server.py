@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pynetdicom import _config, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when imported
 
@@ -26,7 +26,7 @@ from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
 from hulumed_platform.dimse import metrics, tls
 from hulumed_platform.dimse.admission import Admission
 from hulumed_platform.dimse.commitment import CommitmentDesk
-from hulumed_platform.dimse.dialling import Dialler, application_entity
+from hulumed_platform.dimse.dialling import Dialler, DiallingEntity, configure
 from hulumed_platform.dimse.disk import Disks
 from hulumed_platform.dimse.listener import Listener
 from hulumed_platform.dimse.peers import Peers
@@ -86,7 +86,7 @@ def open_room(settings: DimseSettings) -> Iterator[Listener]:
         desk = CommitmentDesk(database, settings.tenant, reporter.report_soon)
         admission = Admission(peers, ae_title=settings.ae_title, private_classes=settings.private_classes)
         listener = Listener(
-            application_entity(settings),
+            configure(AE(settings.ae_title), settings),
             (settings.host, settings.port),
             [build_context(Verification)],
             [*admission.handlers(), (evt.EVT_C_STORE, storer.on_c_store), (evt.EVT_N_ACTION, desk.on_n_action)],
@@ -129,7 +129,7 @@ def _draining(listener: Listener, admission: Admission, timeout_s: float) -> Ite
 
 def _dialler(settings: DimseSettings, peers: Peers) -> Dialler:
     context = tls.client_context(settings) if peers.report_by_tls else None
-    return Dialler(application_entity(settings), peers, context)
+    return Dialler(configure(DiallingEntity(settings.ae_title), settings), peers, context)
 
 
 def _rule(settings: DimseSettings) -> ReportRule:

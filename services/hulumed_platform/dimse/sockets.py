@@ -27,7 +27,17 @@ _ENDING = "Sta13"
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
 
-class ReceivingSocket(AssociationSocket):
+class ClosingSocket(AssociationSocket):
+    """Closes what it opened, also where nobody ever answered."""
+
+    def _shutdown_socket(self) -> None:
+        if self.socket is not None:
+            with suppress(OSError):  # it is not connected
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
+
+class ReceivingSocket(ClosingSocket):
     """Reads PDUs whole, acknowledges their segments at once, and waits until there is something to read or send."""
 
     def __init__(self, association: Association, client_socket: socket.socket) -> None:

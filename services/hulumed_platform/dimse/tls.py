@@ -19,6 +19,8 @@ def server_context(settings: DimseSettings) -> ssl.SSLContext | None:
         SettingsError: A file is missing, unreadable or holds something else.
     """
     if settings.tls_cert_file is None:
+        if settings.tls_key_file is not None:
+            raise SettingsError("tls_cert_file: needed because tls_key_file is given")
         return None
     context = _context(settings, ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = _CERTIFICATES[settings.tls_client_certificate]
