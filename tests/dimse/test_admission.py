@@ -4,16 +4,18 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from io import BytesIO
 
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE, N_ACTION
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when imported
     StorageCommitmentPushModel,
     Verification,
 )
 
-from tests.support.dimse import LOOPBACK, Archive, associated, encoded, peer, send, try_dcmtk
+from tests.support.dimse import LOOPBACK, Archive, associated, data_set, encoded, peer, send, try_dcmtk
 from tests.support.study_desk import wait_until
 
 EXPLICIT = str(ExplicitVRLittleEndian)
@@ -72,6 +74,29 @@ def test_a_peer_gets_what_it_may_and_no_more(archive: Archive, may: str, service
         associated(room.port, ALL_SERVICES) as association,
     ):
         assert [context.abstract_syntax for context in association.accepted_contexts] == [service]
+
+
+def test_a_context_is_no_way_to_another_service(archive: Archive) -> None:
+    """A peer that may only echo sends C-STORE and N-ACTION in the context of C-ECHO: the library would serve them."""
+    store = C_STORE()
+    store.MessageID, store.Priority = 1, 2
+    store.AffectedSOPClassUID, store.AffectedSOPInstanceUID = CTImageStorage, "1.2.3"
+    store.DataSet = BytesIO(data_set(encoded(EXPLICIT, uid="1.2.3")))
+    commit = N_ACTION()
+    commit.MessageID, commit.ActionTypeID = 2, 1
+    commit.RequestedSOPClassUID, commit.RequestedSOPInstanceUID = StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1"
+    with (
+        archive.room(peers=[peer(may=["echo"])]) as room,
+        associated(room.port, [(Verification, [EXPLICIT])]) as association,
+    ):
+        for request, status in ((store, 0x0122), (commit, 0x0124)):
+            association._reactor_checkpoint.clear()
+            association.dimse.send_msg(request, 1)
+            _, answer = association.dimse.get_msg(block=True)
+            association._reactor_checkpoint.set()
+            assert isinstance(answer, C_STORE | N_ACTION)
+            assert answer.Status == status
+    assert not archive.instances()
 
 
 def test_one_association_too_many_is_told_so(archive: Archive) -> None:

@@ -9,6 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import ALL_TRANSFER_SYNTAXES
 
+from hulumed_platform.archive.intake import Intake
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.local import LocalObjects
 from tests.support.dimse import STUDY, Archive, associated, data_set, dcmtk, encoded, send
@@ -87,6 +88,17 @@ def test_the_same_instance_again_is_stored_once(archive: Archive) -> None:
                 assert send(association, instance) == 0x0000
                 assert send(association, instance) == 0x0000
     assert len(archive.instances()) == 1
+
+
+def test_an_instance_that_came_through_another_door_is_the_same(archive: Archive) -> None:
+    """File meta information is the door's, not the sender's: STOW-RS and C-STORE of one instance do not conflict."""
+    instance = encoded(EXPLICIT)
+    intake = Intake(archive.objects, archive.database, tenant="default", max_instance_bytes=10**6)
+    assert intake.store(BytesIO(instance)).failure_reason is None
+    with archive.room() as room, associated(room.port, [(CTImageStorage, [EXPLICIT])]) as association:
+        assert send(association, instance) == 0x0000
+    (stored,) = archive.contents().values()
+    assert stored == instance
 
 
 def test_another_instance_under_the_same_uid_is_refused(archive: Archive) -> None:

@@ -11,10 +11,12 @@ from typing import BinaryIO
 
 from hulumed_platform.archive.header import InstanceHeader, read_header
 from hulumed_platform.archive.registrar import Registrar
+from hulumed_platform.archive.sameness import have_same_data_set
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
 from hulumed_platform.storage.records import InstanceRecord, Registered
+from hulumed_platform.storage.studies import Studies
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Intake:
         scratch_dir: Path | None = None,
     ) -> None:
         self._objects = objects
+        self._database = database
         self._registrar = Registrar(database)
         self._tenant = tenant
         self._max_instance_bytes = max_instance_bytes
@@ -134,7 +137,18 @@ class Intake:
         file.seek(0)
         stored = self._objects.put(self._tenant, _chunks(file))
         registered = self._registrar.register(replace(record, digest=stored.digest))
-        return _outcome(header, FailureReason.DUPLICATE if registered is Registered.CONFLICT else None)
+        is_duplicate = registered is Registered.CONFLICT and not self._is_stored(record, file)
+        return _outcome(header, FailureReason.DUPLICATE if is_duplicate else None)
+
+    def _is_stored(self, record: InstanceRecord, file: BinaryIO) -> bool:
+        """Whether the data set is here already, under other file meta information: it came through another door."""
+        with self._database.reading() as session:
+            known = Studies(session).instance(record.tenant, record.sop_instance_uid)
+        if known is None or known.transfer_syntax_uid != record.transfer_syntax_uid:
+            return False
+        file.seek(0)
+        with self._objects.open(record.tenant, known.digest) as stored:
+            return have_same_data_set(file, stored)
 
 
 def _outcome(header: InstanceHeader, failure_reason: FailureReason | None) -> Outcome:

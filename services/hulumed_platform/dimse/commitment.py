@@ -8,6 +8,7 @@ from pydicom import Dataset
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import N_ACTION
 from pynetdicom.events import Event
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]  # made when imported
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.dimse import metrics
@@ -29,6 +30,7 @@ PROCESSING_FAILURE = 0x0110
 NO_SUCH_INSTANCE = 0x0112
 INVALID_ARGUMENT = 0x0115
 NO_SUCH_ACTION = 0x0123
+NOT_AUTHORISED = 0x0124
 RESOURCE_LIMITATION = 0x0213
 
 
@@ -66,6 +68,8 @@ class CommitmentDesk:
     def _take(self, event: Event) -> int:
         request = event.request
         assert isinstance(request, N_ACTION), "pynetdicom gives each event its own request"
+        if event.context.abstract_syntax != StorageCommitmentPushModel:  # pynetdicom lets it pass, whatever was agreed
+            return NOT_AUTHORISED
         if request.RequestedSOPInstanceUID != PUSH_MODEL_INSTANCE:
             return NO_SUCH_INSTANCE
         if event.action_type != _REQUEST:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
+SOP_CLASS_NOT_SUPPORTED = 0x0122
 _FULL = "No room for the instance here; send it again later."
 _COMMENTS = {
     FailureReason.DUPLICATE: "Another instance is stored under this SOP Instance UID.",
@@ -58,6 +59,8 @@ class Storer:
         assert isinstance(request, C_STORE), "pynetdicom gives each event its own request"
         received = request.DataSet
         assert isinstance(received, ReceivedInstance), "our provider spools every data set of a C-STORE"
+        if event.context.abstract_syntax != request.AffectedSOPClassUID:  # pynetdicom lets it pass, whatever was agreed
+            return _status(SOP_CLASS_NOT_SUPPORTED, "The presentation context is of another SOP class.")
         with received:
             if received.is_refused or self._disks.are_full():
                 log.warning("instance refused: no room", extra=about(event.assoc))
