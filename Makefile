@@ -25,7 +25,7 @@ up: $(ENVIRONMENT) ## Start every room on this machine; Ctrl-C stops them
 down: $(ENVIRONMENT) ## Stop the platform that `make up` started in another terminal
 	@$(BIN)/hulumed down --data $(DATA)
 
-test: $(ENVIRONMENT) ## Run the tests, those against a real PostgreSQL and Redis too
+test: $(ENVIRONMENT) ## Run the tests, those against real servers and peers too (PostgreSQL, Redis, Orthanc, DCMTK)
 	@scripts/setup.sh servers
 	@$(BIN)/pytest $(PYTEST_ARGS)
 

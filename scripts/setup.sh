@@ -1,7 +1,7 @@
 #!/bin/sh
 # Set up what the Makefile needs.
 #   setup.sh environment   the Python environment in .venv, pinned by requirements.lock
-#   setup.sh servers       PostgreSQL and Redis for the tests; without them those tests are skipped
+#   setup.sh servers       PostgreSQL, Redis, Orthanc and DCMTK for the tests; without them those tests are skipped
 # As root on Debian or Ubuntu, packages that are missing are installed; elsewhere a message says what to install.
 set -eu
 cd "$(dirname "$0")/.."
@@ -45,14 +45,30 @@ environment() {
     .venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 }
 
+# The tests start servers of their own: the packages' services neither start now nor at the next boot.
+install_servers() {
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    install_packages "$@"
+    for service in postgresql redis-server orthanc; do
+        case " $* " in *" $service "*) update-rc.d "$service" disable >/dev/null 2>&1 || true ;; esac
+    done
+}
+
 servers() {
     missing=""
     [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb)" ] || missing="postgresql"
     command -v redis-server >/dev/null || missing="$missing redis-server"
+    command -v storescu >/dev/null || missing="$missing dcmtk"
+    [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc orthanc-dicomweb"
     [ -z "$missing" ] && return
     if can_install; then
         # shellcheck disable=SC2086  # a list of words
-        install_packages $missing || echo "setup: could not install$missing; their tests are skipped" >&2
+        install_servers $missing || echo "setup: could not install $missing; their tests are skipped" >&2
     else
         echo "setup: without $missing, their tests are skipped; install them to run all" >&2
     fi

@@ -63,6 +63,7 @@ for name in {modules!r}:
     ("package", "blocked"),
     [
         ("gateway", ["torch", "transformers", "av", "nibabel", "PIL"]),
+        ("dimse", ["torch", "transformers", "av", "nibabel", "PIL"]),
         ("worker", ["torch", "transformers", "av", "nibabel", "PIL"]),
         ("ingest", ["torch", "transformers"]),
         ("imaging", ["torch", "transformers"]),

@@ -47,7 +47,7 @@ def test_a_room_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     code, _, err = _run("up", "--only", "encoder,decodr", "--data", tmp_path)
     assert code == 1
     assert "decodr" in err
-    assert "ingest, encoder, compressor, decoder, worker, gateway" in err
+    assert "ingest, encoder, compressor, decoder, worker, dimse, gateway" in err
 
 
 def test_a_room_without_the_one_it_asks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

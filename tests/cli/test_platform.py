@@ -2,6 +2,7 @@ import json
 import signal
 import socket
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,19 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from hulumed_platform.cli.samples import write_brain
+from tests.support.dimse import dcmtk
 from tests.support.platform import Platform, hulumed, start, stop, wait_until_ready
+from tests.support.study_desk import wait_until
 
 pytestmark = pytest.mark.slow
 
-_ROOMS = ["ingest", "encoder", "compressor", "decoder", "worker", "gateway"]
+_ROOMS = ["ingest", "encoder", "compressor", "decoder", "worker", "dimse", "gateway"]
 _CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
+_MR = Path(str(get_testdata_file("MR_small.dcm", download=False)))
 _CT_UID = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
 
 
@@ -43,7 +48,7 @@ def _ask(platform: Platform, *arguments: str | Path) -> dict[str, Any]:
 
 
 def test_status_shows_every_room_and_its_weights(platform: Platform) -> None:
-    """Three parts of one checkpoint, and all six rooms ready."""
+    """Three parts of one checkpoint, and all seven rooms ready."""
     told = json.loads(hulumed("status", "--json", "--data", platform.data).stdout)
     assert [room["room"] for room in told["rooms"]] == _ROOMS
     digests = {room["room"]: room["weights_digest"] for room in told["rooms"] if room["weights_digest"]}
@@ -120,14 +125,29 @@ def test_a_second_platform_on_the_same_data_is_refused(platform: Platform) -> No
     assert f"by process {platform.process.pid}" in done.stderr
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("room", "option"), [("gateway", "--http-port"), ("dimse", "--dicom-port")])
+def test_a_taken_port_is_named(tmp_path: Path, room: str, option: str) -> None:
     """Before anything starts."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = hulumed("up", "--only", "gateway", "--data", tmp_path, "--http-port", str(port))
+        done = hulumed("up", "--only", room, "--data", tmp_path, option, str(port))
     assert done.returncode == 1
     assert f"port {port} is taken" in done.stderr
-    assert "--http-port" in done.stderr
+    assert option in done.stderr
+
+
+def test_a_study_that_is_sent_by_dicom_comes_back_as_a_report(platform: Platform) -> None:
+    """The other door: storescu as it is shipped, from this machine, without any setting."""
+    port = int(platform.addresses["dimse"].rpartition(":")[2])
+    dcmtk("echoscu", port)
+    dcmtk("storescu", port, _MR)
+    study = str(dcmread(_MR).StudyInstanceUID)
+
+    def state() -> str:
+        with urllib.request.urlopen(f"{platform.url}/studies/{study}", timeout=10) as response:
+            return str(json.load(response)["state"])
+
+    wait_until(lambda: state() == "reported", "the study is reported", timeout_s=120)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -8,7 +8,7 @@ import pytest
 from hulumed_platform.cli.errors import CliError
 from hulumed_platform.cli.state import RunFolder, RunningRoom
 
-_ROOM = RunningRoom("gateway", "127.0.0.1:8080", 4711, 4710)
+_ROOM = RunningRoom("gateway", "127.0.0.1:8080", "127.0.0.1:8080", 4711, 4710)
 
 
 def test_a_claimed_room_is_seen_and_let_go(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_state_left_by_a_killed_supervisor_counts_for_nothing(tmp_path: Path) 
         "import os, signal, sys; from pathlib import Path; from hulumed_platform.cli.state import *\n"
         "folder = RunFolder(Path(sys.argv[1]))\n"
         "with folder.claimed(['gateway']):\n"
-        "    folder.write(RunningRoom('gateway', '127.0.0.1:8080', 4711, 4710))\n"
+        "    folder.write(RunningRoom('gateway', '127.0.0.1:8080', '127.0.0.1:8080', 4711, 4710))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

@@ -22,7 +22,7 @@ _TIMEOUT_S = 60
 def _room(tmp_path: Path, **environment: str) -> RoomPlan:
     ready = tmp_path / "ready"
     variables = {"PYTHONPATH": str(_ROOT), "FAKE_READY": str(ready), **environment}
-    return RoomPlan("encoder", "tests.support.fake_room", "127.0.0.1:1", variables, ready.exists)
+    return RoomPlan("encoder", "tests.support.fake_room", "127.0.0.1:1", "127.0.0.1:1", variables, ready.exists)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, s3_ser
         log = folder / "up.log"
         process = start(folder / "data", log=log)
         try:
-            yield Platform(folder / "data", process, wait_until_ready(process, folder / "data", log, rooms=6))
+            yield Platform(folder / "data", process, wait_until_ready(process, folder / "data", log, rooms=7))
         finally:
             stop(process)
 
@@ -58,7 +58,7 @@ def _settings(folder: Path, postgres: Postgres, s3_server: S3Server, broker_url:
     database.migrate()
     database.close()
     worker = {"BROKER_URL": broker_url, "LEASE_S": "3", "MAX_NEW_TOKENS": "1500"}
-    by_room = {"GATEWAY": objects | rows, "WORKER": objects | rows | worker, "INGEST": objects}
+    by_room = {"GATEWAY": objects | rows, "DIMSE": objects | rows, "WORKER": objects | rows | worker, "INGEST": objects}
     return {f"HULUMED_{room}_{name}": value for room, fields in by_room.items() for name, value in fields.items()}
 
 

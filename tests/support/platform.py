@@ -53,7 +53,8 @@ def environment() -> dict[str, str]:
 
 def start(data: Path, *options: str, log: Path) -> subprocess.Popen[bytes]:
     """Start `hulumed up` on a folder and return at once."""
-    command = [sys.executable, "-m", "hulumed_platform.cli", "up", "--data", str(data), "--http-port", "0", *options]
+    command = [sys.executable, "-m", "hulumed_platform.cli", "up", "--data", str(data), "--http-port", "0"]
+    command += ["--dicom-port", "0", *options]
     with log.open("wb") as output:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment())
 
@@ -87,7 +88,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     log = data / "up.log"
     process = start(data, log=log)
     try:
-        yield Platform(data, process, wait_until_ready(process, data, log, rooms=6))
+        yield Platform(data, process, wait_until_ready(process, data, log, rooms=7))
     finally:
         stop(process)
 
@@ -95,4 +96,4 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def _ready(data: Path, rooms: int) -> Sequence[RunningRoom]:
     """The rooms, once all are ready; before that, none."""
     running = list(RunFolder(data).rooms().values())
-    return running if len(running) == rooms and all(probe(room.room, room.address)() for room in running) else ()
+    return running if len(running) == rooms and all(probe(room.room, room.probed)() for room in running) else ()

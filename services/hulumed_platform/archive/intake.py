@@ -30,6 +30,8 @@ class FailureReason(IntEnum):
     """Its SOP Class is one of the standard and not one of storage."""
     OUT_OF_RESOURCES = 0xA700
     """Larger than an instance may be here."""
+    WRONG_CLASS = 0xA900
+    """The data set has another SOP Class or Instance UID than the request that brought it."""
     WRONG_STUDY = 0xA901
     """The instance is not of the study in the address."""
     CANNOT_UNDERSTAND = 0xC000
@@ -42,6 +44,14 @@ _REASONS = {
     ErrorCode.INVALID_INPUT: FailureReason.CANNOT_UNDERSTAND,
     ErrorCode.TOO_LARGE: FailureReason.OUT_OF_RESOURCES,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a C-STORE request says that its data set is; UIDs without padding."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +100,21 @@ class Intake:
         self._scratch_dir = scratch_dir
         self._last = DicomAttributes()
 
-    def store(self, file: BinaryIO, *, study: str | None = None, source: Source | None = None) -> Outcome:
+    def store(
+        self, file: BinaryIO, *, study: str | None = None, named: Named | None = None, source: Source | None = None
+    ) -> Outcome:
         """Store one instance, durably, or say why not: `receive` and `register` in one."""
-        return self.register([self.receive(file, study=study, source=source)])[0]
+        return self.register([self.receive(file, study=study, named=named, source=source)])[0]
 
-    def receive(self, file: BinaryIO, *, study: str | None = None, source: Source | None = None) -> Received:
+    def receive(
+        self, file: BinaryIO, *, study: str | None = None, named: Named | None = None, source: Source | None = None
+    ) -> Received:
         """Check one instance and store its bytes. It is not acknowledged before `register`.
 
         Args:
             file: a DICOM file (PS3.10) that can be sought; kept byte for byte.
             study: Study Instance UID that the instance must have; None = any.
+            named: SOP Class and Instance UID that it must have; None = any.
             source: how it came in, for rules to ask; None = not known.
 
         Raises:
@@ -117,7 +132,7 @@ class Intake:
                 raise
             log.warning("instance refused: %s", error.message)
             return Received(Outcome(failure_reason=_REASONS[error.code]))
-        refusal = _refusal(header, study)
+        refusal = _refusal(header, study, named)
         if refusal is not None:
             return Received(_outcome(header, refusal))
         file.seek(0)
@@ -169,10 +184,12 @@ class Intake:
         return self._last
 
 
-def _refusal(header: InstanceHeader, study: str | None) -> FailureReason | None:
+def _refusal(header: InstanceHeader, study: str | None, named: Named | None) -> FailureReason | None:
     """Why an instance that can be read is not wanted. Private and future UIDs are: nothing is known against them."""
     if study not in (None, header.study_instance_uid):
         return FailureReason.WRONG_STUDY
+    if named not in (None, Named(header.sop_class_uid, header.sop_instance_uid)):
+        return FailureReason.WRONG_CLASS
     sop_class, syntax = UID(header.sop_class_uid), UID(header.transfer_syntax_uid)
     if sop_class.type and not (sop_class.type == "SOP Class" and "Storage" in (sop_class.name or "Storage")):
         return FailureReason.CLASS_NOT_SUPPORTED

@@ -37,7 +37,7 @@ def demo(
 
     data = data.absolute()
     console.rule("Starting the platform")
-    with platform(data, list(ROOMS), http_port=0, settings=_SETTINGS) as supervisor:
+    with platform(data, list(ROOMS), http_port=0, dicom_port=0, settings=_SETTINGS) as supervisor:
         wait_until_ready(supervisor, PlatformView(supervisor))
         with Gateway(f"http://{supervisor.rooms[-1].plan.address}") as gateway:
             _tour(gateway, studies(data / "brain"), data, supervisor.tick)

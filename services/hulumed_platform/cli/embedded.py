@@ -21,6 +21,7 @@ from hulumed_platform.cli.supervisor import DRAIN_S
 from hulumed_platform.compressor.settings import CompressorSettings
 from hulumed_platform.core.settings import RoomSettings
 from hulumed_platform.decoder.settings import DecoderSettings
+from hulumed_platform.dimse.settings import DimseSettings
 from hulumed_platform.encoder.settings import EncoderSettings
 from hulumed_platform.gateway.settings import GatewaySettings
 from hulumed_platform.ingest.settings import IngestSettings
@@ -33,6 +34,7 @@ ROOMS: Mapping[str, type[RoomSettings]] = {
     "compressor": CompressorSettings,
     "decoder": DecoderSettings,
     "worker": WorkerSettings,
+    "dimse": DimseSettings,
     "gateway": GatewaySettings,
 }
 """Every room, those that others ask first."""
@@ -40,6 +42,12 @@ ROOMS: Mapping[str, type[RoomSettings]] = {
 GRPC_ROOMS = ("ingest", "encoder", "compressor", "decoder")
 
 _LOOPBACK = "127.0.0.1"
+_PORT_OPTIONS = {"gateway": "--http-port", "dimse": "--dicom-port"}
+_PEERS = """{"peers": [
+  {"ae_title": "*", "hosts": ["127.0.0.0/8", "::1"], "may": ["store", "echo", "commit"]}
+]}
+"""
+"""Any DICOM program on this machine; it is the user's to name others."""
 _UNTRAINED_SEED = 0
 _QUIET_S = "3"
 """A study is complete sooner here than in a hospital: it is posted in one go, and someone waits at the terminal."""
@@ -62,6 +70,7 @@ def prepare(
     rooms: Sequence[str],
     *,
     http_port: int,
+    dicom_port: int,
     checkpoint: Path | None,
     running: Mapping[str, RunningRoom],
     settings: Mapping[str, str],
@@ -72,17 +81,20 @@ def prepare(
         data: absolute path of the data folder.
         rooms: names of the rooms to start, in order of `ROOMS`.
         http_port: the gateway's; 0 = any free one.
+        dicom_port: the dimse room's; 0 = any free one.
         checkpoint: what to serve; None = an untrained checkpoint, made where there is none yet.
         running: rooms that another supervisor runs on the folder.
         settings: more settings by field name, for every room that has the field.
 
     Raises:
-        CliError: The port is taken, or a room to start asks one that neither starts nor runs.
+        CliError: A port is taken, or a room to start asks one that neither starts nor runs.
     """
-    ports = _ports(rooms, http_port)
+    ports = _ports([*rooms, "probes"], {"gateway": http_port, "dimse": dicom_port})
+    probes_port = ports.pop("probes")
     shared = {**_shared_settings(data, checkpoint or _untrained(data, rooms)), **settings}
     shared |= {f"{room}_address": state.address for room, state in running.items()}
     shared |= {f"{room}_address": _address(room, port) for room, port in ports.items()}
+    shared |= {"peers_file": str(_peers(data)), "probes_port": str(probes_port)}
     _migrate(shared["database_url"])
     return [_plan(room, ports[room], shared | {"scratch_dir": _empty_scratch(data, room)}) for room in rooms]
 
@@ -116,8 +128,10 @@ def _plan(room: str, port: int, shared: Mapping[str, str]) -> RoomPlan:
         variable = _variable(prefix, f"{asked}_address")
         if f"{asked}_address" in ROOMS[room].model_fields and variable not in {**os.environ, **environment}:
             raise CliError(f"{room} asks {asked}, which does not run; start it too, or say by {variable} where it is")
-    address = _address(room, port)
-    return RoomPlan(room, f"hulumed_platform.{room}", address, environment, probe(room, address))
+    address, probed = _address(room, port), _address(room, port)
+    if "probes_port" in ROOMS[room].model_fields:
+        probed = f"{_LOOPBACK}:{environment[_variable(prefix, 'probes_port')]}"
+    return RoomPlan(room, f"hulumed_platform.{room}", address, probed, environment, probe(room, probed))
 
 
 def _address(room: str, port: int) -> str:
@@ -128,18 +142,18 @@ def _variable(prefix: str, field: str) -> str:
     return f"{prefix}{field}".upper()
 
 
-def _ports(rooms: Sequence[str], http_port: int) -> dict[str, int]:
-    """A free port for every room; all are held until the last is found, so no two are the same."""
+def _ports(names: Sequence[str], chosen: Mapping[str, int]) -> dict[str, int]:
+    """The chosen port, or a free one, for every name; all are held until the last is found: no two are the same."""
     with ExitStack() as held:
-        sockets = {room: held.enter_context(_listen(http_port if room == "gateway" else 0)) for room in rooms}
-        return {room: server.getsockname()[1] for room, server in sockets.items()}
+        sockets = {name: held.enter_context(_listen(name, chosen.get(name, 0))) for name in names}
+        return {name: server.getsockname()[1] for name, server in sockets.items()}
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(name: str, port: int) -> socket.socket:
     try:
         return socket.create_server((_LOOPBACK, port))
     except OSError as error:
-        raise CliError(f"port {port} is taken ({error.strerror}); choose another with --http-port") from error
+        raise CliError(f"port {port} is taken ({error.strerror}); choose another with {_PORT_OPTIONS[name]}") from error
 
 
 def _untrained(data: Path, rooms: Sequence[str]) -> Path:
@@ -168,6 +182,14 @@ def _empty_scratch(data: Path, room: str) -> str:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     return str(scratch)
+
+
+def _peers(data: Path) -> Path:
+    """The data folder's allow list of the dimse room, made where there is none yet."""
+    peers = data / "peers.json"
+    if not peers.exists():
+        peers.write_text(_PEERS)
+    return peers
 
 
 def _migrate(database_url: str) -> None:

@@ -9,11 +9,12 @@ Probe = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class RoomPlan:
-    """One room of a platform; `address` is what others reach it by, empty for a room that is not spoken to."""
+    """One room of a platform; `address` is what others reach it by, `probed` what is asked whether it is ready."""
 
     room: str
     module: str
     """What `python -m` runs."""
     address: str
+    probed: str
     environment: Mapping[str, str] = field(repr=False)
     ready: Probe = field(repr=False)

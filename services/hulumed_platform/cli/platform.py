@@ -21,6 +21,7 @@ def platform(
     rooms: Sequence[str],
     *,
     http_port: int,
+    dicom_port: int,
     checkpoint: Path | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Supervisor]:
@@ -30,6 +31,7 @@ def platform(
         data: absolute path of the data folder.
         rooms: names of the rooms.
         http_port: the gateway's; 0 = any free one.
+        dicom_port: the dimse room's; 0 = any free one.
         checkpoint: what to serve; None = an untrained one.
         settings: more settings by field name, for every room that has the field.
 
@@ -41,7 +43,13 @@ def platform(
     with interruptible(), run_folder.claimed(rooms):
         running = run_folder.rooms()
         plan = embedded.prepare(
-            data, rooms, http_port=http_port, checkpoint=checkpoint, running=running, settings=settings
+            data,
+            rooms,
+            http_port=http_port,
+            dicom_port=dicom_port,
+            checkpoint=checkpoint,
+            running=running,
+            settings=settings,
         )
         supervisor = Supervisor(plan, data)
         try:

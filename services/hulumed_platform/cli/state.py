@@ -26,6 +26,8 @@ class RunningRoom:
 
     room: str
     address: str
+    probed: str
+    """`host:port` that answers whether it is ready; of most rooms the address itself."""
     pid: int | None
     supervisor_pid: int
 

@@ -49,7 +49,7 @@ def _ask(room: RunningRoom) -> RoomStatus:
         return RoomStatus(room.room, room.address, ready=False)
     if room.room in GRPC_ROOMS:
         return _describe(room)
-    return RoomStatus(room.room, room.address, ready=probe(room.room, room.address)())
+    return RoomStatus(room.room, room.address, ready=probe(room.room, room.probed)())
 
 
 def _describe(room: RunningRoom) -> RoomStatus:

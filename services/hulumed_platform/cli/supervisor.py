@@ -114,7 +114,9 @@ class Supervisor:
         self._publish(room)
 
     def _publish(self, room: WatchedRoom) -> None:
-        self._folder.write(RunningRoom(room.plan.room, room.plan.address, room.process.pid, os.getpid()))
+        self._folder.write(
+            RunningRoom(room.plan.room, room.plan.address, room.plan.probed, room.process.pid, os.getpid())
+        )
 
 
 def _process(plan: RoomPlan, data: Path) -> RoomProcess:

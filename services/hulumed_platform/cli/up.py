@@ -25,6 +25,7 @@ def up(
         str, typer.Option(metavar="ROOM,…", help="Start these rooms alone; they find the others running on DIR.")
     ] = "",
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 = any free one.")] = 8080,
+    dicom_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of DICOM; 0 = any free one.")] = 11112,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -38,7 +39,8 @@ def up(
 
     data = data.absolute()
     try:
-        with platform(data, chosen_rooms(only), http_port=http_port, checkpoint=checkpoint) as supervisor:
+        rooms = chosen_rooms(only)
+        with platform(data, rooms, http_port=http_port, dicom_port=dicom_port, checkpoint=checkpoint) as supervisor:
             view = PlatformView(supervisor)
             wait_until_ready(supervisor, view)
             console.print(f"Ready. Logs are in {data}/logs; Ctrl-C stops the platform.", soft_wrap=True)

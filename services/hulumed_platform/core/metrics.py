@@ -1,4 +1,4 @@
-"""The metrics that every gRPC room has. Labels are few and never hold an id or patient data."""
+"""The metrics that several rooms have. Labels are few and never hold an id or patient data."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -23,3 +23,6 @@ STAGE_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 READY = Gauge("hulumed_ready", "1 once the weights are in and one warm forward is done.")
+PERIODIC_FAILURES = Counter(
+    "hulumed_periodic_failures_total", "Rounds that failed, of what is done again and again.", ["name"]
+)

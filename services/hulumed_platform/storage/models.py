@@ -262,3 +262,24 @@ class InstanceMetadata(Base):
 
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), primary_key=True)
     content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PendingCommitment(Base):
+    """A storage commitment that a DIMSE peer asked for and has no report of yet; the row goes with the report.
+
+    `references` are pairs of SOP Class and Instance UID. Whoever reports moves `next_attempt_at` on first, so that no
+    one else does at the same time.
+    """
+
+    __tablename__ = "pending_commitments"
+    __table_args__ = (UniqueConstraint("tenant", "peer", "transaction_uid"), Index(None, "tenant", "next_attempt_at"))
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    tenant: Mapped[str] = mapped_column(_TENANT)
+    peer: Mapped[str] = mapped_column(String(16))
+    """Its AE title."""
+    transaction_uid: Mapped[str] = mapped_column(_UID)
+    references: Mapped[list[list[str]]] = mapped_column(JSON)
+    attempt: Mapped[int]
+    next_attempt_at: Mapped[datetime]
+    created_at: Mapped[datetime]

@@ -20,6 +20,3 @@ STUDY_SECONDS = Histogram(
     "hulumed_study_seconds", "Seconds of one attempt at a study, by part of the work.", ["part"], buckets=_SECONDS
 )
 REMOVED = Counter("hulumed_removed_total", "Files and objects that were deleted.", ["what"])
-PERIODIC_FAILURES = Counter(
-    "hulumed_periodic_failures_total", "Rounds that failed, of what is done again and again.", ["name"]
-)

@@ -16,6 +16,8 @@ from hulumed_platform.archive.rules.reload import LiveRules
 from hulumed_platform.archive.rules.schema import Prompt
 from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import PlatformError
+from hulumed_platform.core.periodic import Periodic
+from hulumed_platform.core.probes import serve_probes
 from hulumed_platform.core.settings import SettingsError
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
 from hulumed_platform.rpc.clients import DecoderClient, open_channel
@@ -26,9 +28,7 @@ from hulumed_platform.worker import tasks
 from hulumed_platform.worker.broker import open_broker
 from hulumed_platform.worker.completing import Completing
 from hulumed_platform.worker.consumer import Consumer
-from hulumed_platform.worker.health import serve_probes
 from hulumed_platform.worker.letting_go import LettingGo
-from hulumed_platform.worker.periodic import Periodic
 from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.settings import WorkerSettings

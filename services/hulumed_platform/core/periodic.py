@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import PlatformError, internal_error
-from hulumed_platform.worker import metrics
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import urllib.request
 import pytest
 
 from hulumed_platform.core.errors import ErrorCode, PlatformError
+from hulumed_platform.core.periodic import Periodic
+from hulumed_platform.core.probes import serve_probes
 from hulumed_platform.core.settings import SettingsError
-from hulumed_platform.worker.health import serve_probes
-from hulumed_platform.worker.periodic import Periodic
 from tests.support.study_desk import wait_until
 
 AWAY = PlatformError(ErrorCode.UNAVAILABLE, "The broker cannot be reached.")

@@ -1,0 +1,3 @@
+from hulumed_platform.dimse.server import main
+
+main()
