@@ -1,48 +1,65 @@
 """Orthanc, as Debian ships it, sends to the room."""
 
 from pathlib import Path
+from typing import Any
 
+import httpx
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from tests.support.dimse import LOOPBACK, Archive, peer
-from tests.support.orthanc_sender import orthanc
+from tests.support.pacs import Pacs
+from tests.support.study_desk import wait_until
 
 FILES = ["CT_small.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm", "color3d_jpeg_baseline.dcm", "reportsi.dcm"]
+ORTHANC = peer("ORTHANC")
 
 
-def test_orthanc_sends_what_it_has(archive: Archive) -> None:
+def path_of(name: str) -> Path:
+    return Path(str(get_testdata_file(name, download=False)))
+
+
+def ask(pacs: Pacs, method: str, path: str, **body: Any) -> Any:
+    """Ask Orthanc's REST interface; its answer."""
+    with httpx.Client(timeout=60, trust_env=False) as http:
+        response = http.request(method, f"{pacs.url}{path}", **body)
+    response.raise_for_status()
+    return response.json() if response.content else None
+
+
+def introduce(pacs: Pacs, port: int) -> None:
+    """Tell Orthanc where the room is."""
+    room = {"AET": "HULUMED", "Host": LOOPBACK, "Port": port, "AllowStorageCommitment": True}
+    ask(pacs, "PUT", "/modalities/room", json=room)
+
+
+def upload(pacs: Pacs, name: str) -> str:
+    return str(ask(pacs, "POST", "/instances", content=path_of(name).read_bytes())["ID"])
+
+
+def test_orthanc_sends_what_it_has(archive: Archive, pacs: Pacs) -> None:
     """Images in several encodings and a report, on one association, each stored as it was."""
-    paths = [Path(str(get_testdata_file(name, download=False))) for name in FILES]
-    with (
-        archive.room(peers=[peer("ORTHANC")]) as room,
-        orthanc(archive.folder, {"hulumed": ["HULUMED", LOOPBACK, room.port]}) as server,
-    ):
-        ids = [server.upload(path.read_bytes()) for path in paths]
-        answer = server.send("hulumed", *ids)
+    with archive.room(peers=[ORTHANC]) as room:
+        introduce(pacs, room.port)
+        ids = [upload(pacs, name) for name in FILES]
+        answer = ask(pacs, "POST", "/modalities/room/store", json={"Resources": ids, "Synchronous": True})
         assert answer["FailedInstancesCount"] == 0
-        assert server.post("/modalities/hulumed/echo", b"{}") == {}
+        ask(pacs, "POST", "/modalities/room/echo", json={})
     stored = {row.sop_instance_uid: row.transfer_syntax_uid for row in archive.instances()}
-    sent = {path: dcmread(path, stop_before_pixels=True) for path in paths}
-    assert stored == {data.SOPInstanceUID: data.file_meta.TransferSyntaxUID for data in sent.values()}
+    sent = [dcmread(path_of(name), stop_before_pixels=True) for name in FILES]
+    assert stored == {dataset.SOPInstanceUID: dataset.file_meta.TransferSyntaxUID for dataset in sent}
 
 
-def test_orthanc_asks_for_commitment(archive: Archive) -> None:
+def test_orthanc_asks_for_commitment(archive: Archive, pacs: Pacs) -> None:
     """And takes the report on an association of ours."""
-    path = Path(str(get_testdata_file("CT_small.dcm", download=False)))
-    (archive.folder / "first").mkdir()
-    peers = [peer("ORTHANC")]
+    peers = [{**ORTHANC, "reports_to": {"host": LOOPBACK, "port": pacs.dicom_port}}]
     with archive.room(peers=peers) as room:
-        port = room.port
-    modality = {"AET": "HULUMED", "Host": LOOPBACK, "Port": port, "AllowStorageCommitment": True}
-    with orthanc(archive.folder / "first", {"hulumed": modality}) as server:
-        peers = [peer("ORTHANC", reports_to={"host": LOOPBACK, "port": server.dicom_port})]
-        with archive.room(peers=peers, port=port):
-            identifier = server.upload(path.read_bytes())
-            server.send("hulumed", identifier)
-            asked = server.post("/modalities/hulumed/storage-commitment", f'{{"Resources": ["{identifier}"]}}'.encode())
-            report = server.wait_for_report(asked["Path"])
+        introduce(pacs, room.port)
+        resources = {"Resources": [upload(pacs, "CT_small.dcm")], "Synchronous": True}
+        ask(pacs, "POST", "/modalities/room/store", json=resources)
+        path = ask(pacs, "POST", "/modalities/room/storage-commitment", json=resources)["Path"]
+        wait_until(lambda: ask(pacs, "GET", path)["Status"] != "Pending", "Orthanc has the report")
+        report = ask(pacs, "GET", path)
     assert report["Status"] == "Success"
-    assert [item["SOPInstanceUID"] for item in report["Success"]] == [
-        dcmread(path, stop_before_pixels=True).SOPInstanceUID
-    ]
+    uid = dcmread(path_of("CT_small.dcm"), stop_before_pixels=True).SOPInstanceUID
+    assert [item["SOPInstanceUID"] for item in report["Success"]] == [uid]

@@ -9,14 +9,13 @@ import pytest
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.endings import end_explicitly
-from hulumed_platform.storage.models import StudyState
 from hulumed_platform.storage.studies import Studies
-from hulumed_platform.storage.workflow import Workflow
 from hulumed_platform.storage.workitem_events import KEPT_FOR, Events, Subscriptions
 from hulumed_platform.storage.workitem_models import Workitem, WorkitemState
 from hulumed_platform.storage.workitem_search import Between, Key, Like, Match, OneOf
 from hulumed_platform.storage.workitems import Workitems
 from tests.storage.rows import NOON, STUDY_UID, after, instance
+from tests.support.completing import complete_quiet
 
 LABEL = "00741202"
 CODE, SCHEME = "00404025.00080100", "00404025.00080102"
@@ -168,15 +167,13 @@ def test_reports_wait_in_order_until_they_are_sent(database: Database) -> None:
 
 
 def test_a_sender_ends_a_study_that_is_still_receiving(database: Database) -> None:
-    """At once, with the reason; one that is further on, or unknown, stays as it is."""
+    """The word is noted for the worker; not of a study that is further on, or unknown; a late image takes it back."""
     with database.session() as session:
         Studies(session).register(instance(1))
         assert end_explicitly(session, "acme", STUDY_UID, "the sender said so", after(1))
-        study = Studies(session).get("acme", STUDY_UID)
-        assert (study.state, study.state_reason) == (StudyState.COMPLETE, "the sender said so")
-        Workflow(session).mark_queued(study.id, after(2), pickup_s=60)
-        assert not end_explicitly(session, "acme", STUDY_UID, "again", after(3))
+        assert Studies(session).get("acme", STUDY_UID).ended_by == "the sender said so"
         assert not end_explicitly(session, "other", STUDY_UID, "of another tenant", after(3))
         Studies(session).register(instance(2, received_at=after(4)))
-        late = Studies(session).get("acme", STUDY_UID)
-        assert (late.state, late.state_reason) == (StudyState.RECEIVING, None)
+        assert Studies(session).get("acme", STUDY_UID).ended_by is None
+        complete_quiet(session, after(100), quiet_s=0)
+        assert not end_explicitly(session, "acme", STUDY_UID, "again", after(101))

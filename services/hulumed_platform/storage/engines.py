@@ -42,8 +42,12 @@ def _create_postgresql(url: URL, lock_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _limit_waiting(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        connection.execute(f"SET lock_timeout = {round(lock_timeout_s * 1000)}")
-        connection.commit()
+        try:
+            connection.execute(f"SET lock_timeout = {round(lock_timeout_s * 1000)}")
+            connection.commit()
+        except BaseException:
+            connection.close()  # the pool does not know it yet
+            raise
 
     return engine
 
