@@ -176,12 +176,13 @@ class Intake:
     def _shared(self, attributes: DicomAttributes) -> DicomAttributes:
         """The same attributes, of study and series in the memory of the last instance's: a series has thousands."""
         last = self._last
-        self._last = DicomAttributes(
+        shared = DicomAttributes(
             last.study if last.study == attributes.study else attributes.study,
             last.series if last.series == attributes.series else attributes.series,
             attributes.instance,
         )
-        return self._last
+        self._last = shared  # another thread may be about to set its own: what is returned is not read from here
+        return shared
 
 
 def _refusal(header: InstanceHeader, study: str | None, named: Named | None) -> FailureReason | None:

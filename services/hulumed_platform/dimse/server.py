@@ -35,6 +35,8 @@ from hulumed_platform.dimse.receiving import Spool
 from hulumed_platform.dimse.reporting import Reporter, ReportRule
 from hulumed_platform.dimse.settings import DimseSettings
 from hulumed_platform.dimse.storing import Storer
+from hulumed_platform.storage.database import Database
+from hulumed_platform.storage.objects import ObjectStore
 from hulumed_platform.storage.settings import open_database, open_objects
 
 ROOM = "dimse"
@@ -82,14 +84,7 @@ def open_room(settings: DimseSettings) -> Iterator[Listener]:
         disks = Disks(_folders(settings), max_used=settings.max_disk_used)
         reporter = Reporter(objects, database, settings.tenant, dial=_dialler(settings, peers), rule=_rule(settings))
         stack.callback(reporter.stop)
-        intake = Intake(
-            objects,
-            Registration(database),
-            tenant=settings.tenant,
-            max_instance_bytes=settings.max_instance_bytes,
-            scratch_dir=settings.scratch_dir,
-        )
-        storer = Storer(intake, disks, settings.ae_title)
+        storer = Storer(_intake(settings, objects, database), disks, settings.ae_title)
         desk = CommitmentDesk(database, settings.tenant, reporter.report_soon)
         admission = Admission(peers, ae_title=settings.ae_title, private_classes=settings.private_classes)
         listener = Listener(
@@ -132,6 +127,16 @@ def _draining(listener: Listener, admission: Admission, timeout_s: float) -> Ite
         for thread in aborting:
             thread.join(_ABORT_S)
         log.info("drained", extra={"aborted": len(left)})
+
+
+def _intake(settings: DimseSettings, objects: ObjectStore, database: Database) -> Intake:
+    return Intake(
+        objects,
+        Registration(database),
+        tenant=settings.tenant,
+        max_instance_bytes=settings.max_instance_bytes,
+        scratch_dir=settings.scratch_dir,
+    )
 
 
 def _dialler(settings: DimseSettings, peers: Peers) -> Dialler:

@@ -211,12 +211,6 @@ class Studies:
             .order_by(Series.series_instance_uid, Instance.sop_instance_uid)
         ).all()
 
-    def instance(self, tenant: str, sop_instance_uid: str) -> Instance | None:
-        """Return the tenant's instance, if there is one."""
-        return self._session.scalar(
-            select(Instance).where(Instance.tenant == tenant, Instance.sop_instance_uid == sop_instance_uid)
-        )
-
     def series(self, study_id: str) -> Sequence[Series]:
         """Return the series, ordered by UID."""
         return self._session.scalars(
