@@ -117,16 +117,16 @@ def test_a_sender_that_is_cut_off_stores_nothing(shared: tuple[Archive, Listener
         request.Priority = 2
         request.DataSet = BytesIO(data_set(contents))
         sent = threading.Event()
-        _cut_after(association, size_bytes // 2, sent)
-        association.dimse.send_msg(request, 1)
-        assert sent.wait(20)
-        wait_until(lambda: not association.is_established, "the sender notices")
+        with _cut_after(association, size_bytes // 2, sent):
+            association.dimse.send_msg(request, 1)
+            assert sent.wait(20)
+            wait_until(lambda: not association.is_established, "the sender notices")
     wait_until(lambda: room.num_connections == 0, "the room notices")
     assert len(archive.instances()) == before
 
 
-def _cut_after(association: object, num_bytes: int, done: threading.Event) -> None:
-    """Have the sender's connection break after so many bytes."""
+def _cut_after(association: object, num_bytes: int, done: threading.Event) -> socket.socket:
+    """Have the sender's connection break after so many bytes; to be closed, as pynetdicom then never does."""
     socket_ = association.dul.socket  # type: ignore[attr-defined]
     send_bytes, total = socket_.send, 0
 
@@ -134,11 +134,13 @@ def _cut_after(association: object, num_bytes: int, done: threading.Event) -> No
         nonlocal total
         total += len(data)
         if total > num_bytes:
-            socket_.socket.shutdown(socket.SHUT_RDWR)
+            raw.shutdown(socket.SHUT_RDWR)
             done.set()
         send_bytes(data)
 
     socket_.send = send_some
+    raw: socket.socket = socket_.socket
+    return raw
 
 
 def test_requests_that_wait_for_no_answer_end_the_association(shared: tuple[Archive, Listener]) -> None:

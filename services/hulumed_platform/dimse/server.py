@@ -1,7 +1,6 @@
 """The dimse room, put together."""
 
 import logging
-import signal
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from hulumed_platform.core.errors import PlatformError
 from hulumed_platform.core.periodic import Periodic
 from hulumed_platform.core.probes import serve_probes
 from hulumed_platform.core.settings import SettingsError
+from hulumed_platform.core.signals import StopSignals
 from hulumed_platform.core.telemetry import configure_telemetry, flush_traces
 from hulumed_platform.dimse import metrics, tls
 from hulumed_platform.dimse.admission import Admission
@@ -54,11 +54,9 @@ def main() -> None:
         settings = DimseSettings.from_environment()
         configure_telemetry(ROOM, settings)
         threading.excepthook = _log_thread
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        signals = StopSignals()
         with open_room(settings):
-            stop.wait()
+            signals.wait()
     except SettingsError as error:
         _leave(str(error), 2)
     except PlatformError as error:

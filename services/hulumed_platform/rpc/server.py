@@ -1,8 +1,6 @@
 """The gRPC server of a room: up and unhealthy at once, serving once it is warm, drained on SIGTERM."""
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from opentelemetry.instrumentation.grpc import server_interceptor
 from hulumed_platform.core import metrics
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.core.settings import GrpcRoomSettings
+from hulumed_platform.core.signals import StopSignals
 from hulumed_platform.core.telemetry import flush_traces
 from hulumed_platform.core.version import PLATFORM_VERSION
 from hulumed_platform.rpc.clients import KEEPALIVE_MS, MAX_MESSAGE_BYTES
@@ -71,7 +70,6 @@ class RoomServer:
     def __init__(self, room: str, settings: GrpcRoomSettings) -> None:
         self._room = room
         self._settings = settings
-        self._stopping = False
         self._loading = True
         threads = settings.max_active + settings.max_waiting + _SPARE_THREADS
         tracing = server_interceptor()  # type: ignore[no-untyped-call]
@@ -139,21 +137,17 @@ class RoomServer:
         Args:
             load: brings the weights in and does one warm forward; a signal meanwhile ends the process at once.
         """
-        wakeup = _wakeup_fd()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        signals = StopSignals(self._on_signal)
         self.start()
         description = load()
         self._loading = False
         self.ready(description)
-        while not self._stopping:
-            os.read(wakeup, 1)
+        signals.wait()
         log.info("draining")
         self.stop(self._settings.drain_timeout_s)
         flush_traces()
 
-    def _on_signal(self, *_: object) -> None:
-        self._stopping = True
+    def _on_signal(self) -> None:
         if self._loading:
             sys.exit(0)  # nobody is served yet, and loading may take minutes
 
@@ -161,14 +155,3 @@ class RoomServer:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in ("", *self._services):
             self._health.set(service, status)
-
-
-def _wakeup_fd() -> int:
-    """What to read from to wait for a signal, whichever thread the system gives it to.
-
-    Only the main thread runs handlers; one that waits on a lock does not wake when another thread got the signal.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # as Python demands
-    signal.set_wakeup_fd(writer)
-    return reader
