@@ -186,3 +186,26 @@ def test_a_room_with_a_wrong_setting_ends_the_start_with_its_words(
     assert done.returncode == 1
     assert "HULUMED_INGEST_MAX_TOKENS" in done.stderr
     assert time.monotonic() - begun < 100
+
+
+def test_the_edge_alone_takes_studies_in_without_torch(tmp_path: Path) -> None:
+    """A site may receive before it has GPUs: a study is stored and complete, waits for a decoder, and that is told."""
+    log = tmp_path / "up.log"
+    process = start(tmp_path, "--only", "gateway,dimse,worker", log=log)
+    try:
+        url = f"http://{wait_until_ready(process, tmp_path, log, rooms=3)['gateway']}"
+        assert hulumed("post", _CT, "--data", tmp_path).returncode == 0
+        wait_until(lambda: _state(url, _CT_UID) == "complete", "the study is complete", timeout_s=60)
+        for room in psutil.Process(process.pid).children(recursive=True):
+            assert not [mapped.path for mapped in room.memory_maps() if "libtorch" in mapped.path]
+        asked = hulumed("ask", "What is seen?", "--data", tmp_path)
+        assert asked.returncode != 0
+        assert "decoder" in asked.stderr
+        assert _state(url, _CT_UID) == "complete"
+    finally:
+        stop(process)
+
+
+def _state(url: str, study_uid: str) -> str:
+    with urllib.request.urlopen(f"{url}/studies/{study_uid}", timeout=10) as response:
+        return str(json.load(response)["state"])

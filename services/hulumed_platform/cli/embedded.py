@@ -125,8 +125,8 @@ def _plan(room: str, port: int, shared: Mapping[str, str]) -> RoomPlan:
     profile = {_variable(prefix, name): values[name] for name in ROOMS[room].model_fields if name in values}
     environment = {name: os.environ.get(name, value) for name, value in profile.items()}
     for asked in ROOMS:
-        variable = _variable(prefix, f"{asked}_address")
-        if f"{asked}_address" in ROOMS[room].model_fields and variable not in {**os.environ, **environment}:
+        variable, field = _variable(prefix, f"{asked}_address"), ROOMS[room].model_fields.get(f"{asked}_address")
+        if field is not None and field.is_required() and variable not in {**os.environ, **environment}:
             raise CliError(f"{room} asks {asked}, which does not run; start it too, or say by {variable} where it is")
     address, probed = _address(room, port), _address(room, port)
     if "probes_port" in ROOMS[room].model_fields:

@@ -22,7 +22,9 @@ async def alive() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"description": "Something that the gateway needs is away."}})
 async def ready(door: Annotated[Door, Depends(door)]) -> JSONResponse:
     """SQL, objects and the decoder answer; says which one does not."""
-    checks = {"database": door.database.check, "objects": door.objects.check, "decoder": lambda: _check_decoder(door)}
+    checks = {"database": door.database.check, "objects": door.objects.check}
+    if door.settings.decoder_address:
+        checks["decoder"] = lambda: _check_decoder(door)
     faults: dict[str, Any] = {}
     for name, check in checks.items():
         try:

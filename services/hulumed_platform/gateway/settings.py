@@ -21,8 +21,8 @@ class GatewaySettings(StorageSettings, RoomSettings):
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; metrics are under `/metrics` on it."""
-    decoder_address: str
-    """Where the decoder listens: `host:port` or `dns:///service:port`."""
+    decoder_address: str = ""
+    """Where the decoder listens: `host:port` or `dns:///service:port`; empty = none, and questions are refused."""
     tenant: str = "default"
     """Name space of everything that comes through this door."""
     scratch_dir: Path | None = None

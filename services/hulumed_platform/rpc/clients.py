@@ -74,9 +74,18 @@ class StreamCall(Protocol[_Message_co]):
     def cancel(self) -> object: ...
 
 
+_NOWHERE = "unix:/dev/null"
+"""Where nobody can listen."""
+
+
 def open_channel(address: str) -> grpc.Channel:
-    """A channel that passes the trace on. `address` is `host:port` or `dns:///service:port`."""
-    return grpc.intercept_channel(grpc.insecure_channel(address, options=_CHANNEL_OPTIONS), TracingInterceptor())
+    """A channel that passes the trace on.
+
+    Args:
+        address: `host:port` or `dns:///service:port`; empty = no such room, so every call fails as UNAVAILABLE.
+    """
+    channel = grpc.insecure_channel(address or _NOWHERE, options=_CHANNEL_OPTIONS)
+    return grpc.intercept_channel(channel, TracingInterceptor())
 
 
 class PlaneStream:

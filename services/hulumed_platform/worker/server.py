@@ -33,7 +33,7 @@ from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.settings import WorkerSettings
 from hulumed_platform.worker.study_workflow import RetryRule, StudyWorkflow
-from hulumed_platform.worker.sweeper import Sweeper
+from hulumed_platform.worker.sweeper import MAX_SENT, Sweeper
 
 ROOM = "worker"
 
@@ -67,7 +67,9 @@ def run(settings: WorkerSettings) -> None:
         priors = PriorFinder(database, objects, lambda: rules.rules.peers)
         workflow = _workflow(settings, database, objects, decoder, priors)
         send = tasks.register(app, workflow.run)
-        sweeper = Sweeper(database, send, Completing(database, rules), pickup_s=settings.pickup_s)
+        max_sent = MAX_SENT if settings.decoder_address else 0
+        completing = Completing(database, rules)
+        sweeper = Sweeper(database, send, completing, pickup_s=settings.pickup_s, max_sent=max_sent)
         letting_go = LettingGo(database, objects, settings.tenant, settings.orphan_age_s)
         consumer = Consumer(app)
         sweeps = stack.enter_context(Periodic("sweep", sweeper.sweep, settings.sweep_interval_s))

@@ -24,8 +24,8 @@ class WorkerSettings(StorageSettings, RoomSettings):
     """Address that `/healthz` and `/readyz` listen on."""
     port: int = Field(default=8081, ge=0, le=65535)
     """Port of the probes; 0 = any free one."""
-    decoder_address: str
-    """Where the decoder listens: `host:port` or `dns:///service:port`."""
+    decoder_address: str = ""
+    """Where the decoder listens: `host:port` or `dns:///service:port`; empty = none, and complete studies wait."""
     broker_url: str = Field(pattern=r"^(filesystem:///.+|(redis|rediss|amqp)://[^/?#]+(/[^?#]*)?)$")
     """`filesystem:///absolute/folder`, which needs no server, `redis[s]://host:port/0` or `amqp://user@host:port/vhost`."""
     broker_password_file: Path | None = None

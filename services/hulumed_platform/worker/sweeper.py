@@ -19,7 +19,7 @@ from hulumed_platform.worker.completing import Completing
 
 log = logging.getLogger(__name__)
 
-_MAX_SENT = 100
+MAX_SENT = 100
 """Studies that wait in the broker at most; the others wait in SQL, where waiting costs no messages."""
 _COUNT_ALL_EVERY = timedelta(seconds=10)
 """Studies that are done are many, and counting them takes its time."""
@@ -34,6 +34,7 @@ class Sweeper:
         send: gives a study's id to the broker; raises kombu's `OperationalError` where it cannot be reached.
         completing: finds out which studies are over.
         pickup_s: a message that no worker has taken up for so long counts as lost.
+        max_sent: studies that wait in the broker at most; 0 = complete studies stay where they are.
         clock: what time it is.
     """
 
@@ -44,12 +45,14 @@ class Sweeper:
         completing: Completing,
         *,
         pickup_s: float,
+        max_sent: int = MAX_SENT,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._send = send
         self._completing = completing
         self._pickup_s = pickup_s
+        self._max_sent = max_sent
         self._clock = clock
         self._counted_all_at: datetime | None = None
         self._unsent: deque[str] = deque()
@@ -81,7 +84,7 @@ class Sweeper:
     def _due(self, now: datetime) -> list[str]:
         with self._database.reading() as session:
             workflow = Workflow(session)
-            room = max(_MAX_SENT - workflow.num_sent(now, pickup_s=self._pickup_s), 0)
+            room = max(self._max_sent - workflow.num_sent(now, pickup_s=self._pickup_s), 0)
             return list(workflow.due(now, pickup_s=self._pickup_s, limit=room))
 
     def _mark(self, study_id: str, now: datetime) -> None:
