@@ -68,4 +68,5 @@ class WorkerSettings(StorageSettings, RoomSettings):
     retention_interval_s: float = Field(default=600.0, gt=0)
     """How often to delete expired files and objects that nothing names."""
     orphan_age_s: float = Field(default=6 * 3600.0, gt=0)
-    """An object that nothing names is deleted at this age: longer than the longest upload takes."""
+    """An object that nothing names is deleted at this age: longer than the longest upload takes,
+    which is the gateway's `stow_timeout_s`. A slower one is told to send again."""
