@@ -1,5 +1,6 @@
 """What a door acknowledged is there, byte for byte, whatever dies; and each study gets the one report of all of it."""
 
+import hashlib
 import random
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hulumed_platform.storage import missing
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.local import LocalObjects
 from hulumed_platform.storage.models import Study, StudyState
@@ -105,6 +107,31 @@ def test_servers_that_go_away_and_come_back(
         with closing(Database(stores["database_url"])) as database:
             _check_contents(database, s3_objects(server, prefix="lost"), sent)
             _check_studies(database)
+
+
+def test_rows_and_objects_that_do_not_match_are_reconciled(tmp_path: Path, scripted_decoder: ScriptedDecoder) -> None:
+    """An object without a row goes; a row without an object shows, until the instance is sent again."""
+    working = {**_QUICK, "orphan_age_s": 2.0, "retention_interval_s": 0.3}
+    stores = _sqlite(tmp_path)
+    objects = LocalObjects(tmp_path / "objects")
+    orphan = objects.put(TENANT, [b"of an upload that was killed"])
+    with open_edge(tmp_path, stores=stores, decoder_address=scripted_decoder.address, worker=working) as edge:
+        sent = _stored(edge, "1")
+        _wait_for_reports(edge, [f"{STUDY}.1"])
+        wait_until(lambda: not objects.exists(TENANT, orphan.digest), "the orphan is gone")
+
+        whole = {one.digest for one in objects.list(TENANT)}
+        objects.delete(TENANT, f"sha256:{hashlib.sha256(_pair('1')[1]).hexdigest()}")
+        assert len(list(objects.list(TENANT))) == len(whole) - 1
+        wait_until(lambda: edge.state(f"{STUDY}.1")["state"] == "failed", "the study fails")
+        assert edge.state(f"{STUDY}.1")["state_reason"] == missing.REASON
+
+        assert by_stow(edge, _pair("1")[1])
+        _wait_for_reports(edge, [f"{STUDY}.1"])
+    assert {one.digest for one in objects.list(TENANT)} == whole
+    with closing(Database(stores["database_url"])) as database:
+        _check_contents(database, objects, sent)
+        _check_studies(database)
 
 
 @contextmanager
