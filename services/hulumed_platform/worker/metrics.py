@@ -20,3 +20,4 @@ STUDY_SECONDS = Histogram(
     "hulumed_study_seconds", "Seconds of one attempt at a study, by part of the work.", ["part"], buckets=_SECONDS
 )
 REMOVED = Counter("hulumed_removed_total", "Files and objects that were deleted.", ["what"])
+MISSING_OBJECTS = Gauge("hulumed_missing_objects", "Objects that instances name and that are gone, at the last look.")

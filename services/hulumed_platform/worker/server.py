@@ -29,6 +29,7 @@ from hulumed_platform.worker.broker import open_broker
 from hulumed_platform.worker.completing import Completing
 from hulumed_platform.worker.consumer import Consumer
 from hulumed_platform.worker.letting_go import LettingGo
+from hulumed_platform.worker.missing_objects import MissingObjects
 from hulumed_platform.worker.priors import PriorFinder
 from hulumed_platform.worker.reporting import Reporter
 from hulumed_platform.worker.settings import WorkerSettings
@@ -71,9 +72,11 @@ def run(settings: WorkerSettings) -> None:
         completing = Completing(database, rules)
         sweeper = Sweeper(database, send, completing, pickup_s=settings.pickup_s, max_sent=max_sent)
         letting_go = LettingGo(database, objects, settings.tenant, settings.orphan_age_s)
+        missing = MissingObjects(database, objects, settings.tenant)
         consumer = Consumer(app)
         sweeps = stack.enter_context(Periodic("sweep", sweeper.sweep, settings.sweep_interval_s))
         stack.enter_context(Periodic("retention", letting_go.let_go, settings.retention_interval_s))
+        stack.enter_context(Periodic("missing objects", missing.look, settings.retention_interval_s))
         checks = {
             "broker": consumer.check,
             "database": database.check,

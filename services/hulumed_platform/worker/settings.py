@@ -31,7 +31,8 @@ class WorkerSettings(StorageSettings, RoomSettings):
     broker_password_file: Path | None = None
     """File that holds the broker's password."""
     tenant: str = "default"
-    """Tenant whose objects are deleted once nothing names them any more. Studies are worked on for every tenant."""
+    """Tenant whose objects are deleted once nothing names them any more, and whose studies fail once theirs are gone.
+    Studies are worked on for every tenant."""
     concurrency: int = Field(default=2, ge=1)
     """Studies that this process works on at the same time."""
 
@@ -66,6 +67,7 @@ class WorkerSettings(StorageSettings, RoomSettings):
     """Deadline for the writing of a report."""
 
     retention_interval_s: float = Field(default=600.0, gt=0)
-    """How often to delete expired files and objects that nothing names."""
+    """How often to delete expired files and objects that nothing names, and to look for instances without an object."""
     orphan_age_s: float = Field(default=6 * 3600.0, gt=0)
-    """An object that nothing names is deleted at this age: longer than the longest upload takes."""
+    """An object that nothing names is deleted at this age: longer than the longest upload takes,
+    which is the gateway's `stow_timeout_s`. A slower one is told to send again."""
