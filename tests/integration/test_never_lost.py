@@ -42,15 +42,28 @@ _QUICK = {"quiet_s": 3.0, "sweep_interval_s": 0.2, "lease_s": 2.0, "retry_after_
 
 
 def test_kill_any_room_at_any_moment(tmp_path: Path, scripted_decoder: ScriptedDecoder) -> None:
-    """Each room is killed twice, at random, while four senders store; the senders then work on the next study."""
+    """SQLite and a folder, as on a laptop: each room is killed twice."""
+    _kill_rooms(tmp_path, _sqlite(tmp_path), LocalObjects(tmp_path / "objects"), scripted_decoder, rounds=2)
+
+
+def test_kill_any_room_of_a_cluster(
+    tmp_path: Path, postgres: Postgres, s3_server: S3Server, scripted_decoder: ScriptedDecoder
+) -> None:
+    """PostgreSQL and S3: each room is killed once."""
+    stores = _servers(tmp_path, postgres, s3_server)
+    _kill_rooms(tmp_path, stores, s3_objects(s3_server, prefix=tmp_path.name), scripted_decoder, rounds=1)
+
+
+def _kill_rooms(
+    folder: Path, stores: Mapping[str, str], objects: ObjectStore, decoder: ScriptedDecoder, *, rounds: int
+) -> None:
+    """Rooms are killed at random while four senders store, who go on with another study each time."""
     chance = random.Random(SEED)
-    victims = ["dimse", "gateway", "worker"] * 2
+    victims = ["dimse", "gateway", "worker"] * rounds
     chance.shuffle(victims)
     numbers = [0]
-    stores = _sqlite(tmp_path)
-    with open_edge(
-        tmp_path, stores=stores, decoder_address=scripted_decoder.address, worker={**_QUICK, "quiet_s": QUIET_S}
-    ) as edge:
+    working = {**_QUICK, "quiet_s": QUIET_S}
+    with open_edge(folder, stores=stores, decoder_address=decoder.address, worker=working) as edge:
         senders = [
             Sender(edge, send, _instances(sender, lambda: numbers[0]))
             for sender, send in enumerate((by_c_store, by_c_store, by_stow, by_stow))
@@ -63,7 +76,6 @@ def test_kill_any_room_at_any_moment(tmp_path: Path, scripted_decoder: ScriptedD
     assert all(sender.acknowledged for sender in senders)
     assert sum(sender.num_again for sender in senders), "nobody noticed the kills: they came at no bad moment"
     with closing(Database(stores["database_url"])) as database:
-        objects = LocalObjects(tmp_path / "objects")
         LettingGo(database, objects, TENANT, orphan_age_s=0).let_go()
         _check_instances(database, objects, senders)
         _check_studies(database)
@@ -105,7 +117,7 @@ def test_servers_that_go_away_and_come_back(
             sent |= _stored(edge, "3")
             _wait_for_reports(edge, [f"{STUDY}.{number}" for number in (1, 2, 3)])
         with closing(Database(stores["database_url"])) as database:
-            _check_contents(database, s3_objects(server, prefix="lost"), sent)
+            _check_contents(database, s3_objects(server, prefix=tmp_path.name), sent)
             _check_studies(database)
 
 
@@ -165,7 +177,7 @@ def _servers(folder: Path, postgres: Postgres, server: S3Server) -> dict[str, st
     (folder / "secret").write_text(server.secret_key)
     return {
         "database_url": url,
-        "objects_url": f"s3://{server.bucket}/lost",
+        "objects_url": f"s3://{server.bucket}/{folder.name}",
         "s3_endpoint": server.endpoint,
         "s3_secure": "false",
         "s3_access_key_file": str(folder / "access"),

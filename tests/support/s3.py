@@ -66,6 +66,7 @@ def _command(weed: str, folder: Path, ports: list[int], server: S3Server) -> lis
         "s3.config": config,
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
+        "master.electionTimeout": "1s",  # it is alone; by default it waits ten to be sure
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 64,
         "volume.max": 100,
