@@ -35,10 +35,10 @@ pytestmark = pytest.mark.slow
 SEED = 20260301
 STUDY = "1.2.826.0.1.3680043.8.498.700"
 TENANT = "default"
-QUIET_S = 6.0
+QUIET_S = 5.0
 """Longer than a room takes to come back: a study is complete once, when nobody sends to it any more."""
 WAIT_S = 60
-_QUICK = {"quiet_s": 3.0, "sweep_interval_s": 0.2, "lease_s": 2.0, "retry_after_s": 0.5, "pickup_s": 5.0}
+_QUICK = {"quiet_s": 1.5, "sweep_interval_s": 0.2, "lease_s": 2.0, "retry_after_s": 0.5, "pickup_s": 5.0}
 
 
 def test_kill_any_room_at_any_moment(tmp_path: Path, scripted_decoder: ScriptedDecoder) -> None:
