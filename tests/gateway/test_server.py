@@ -58,6 +58,6 @@ def test_it_says_why_it_cannot_start(environment: dict[str, str]) -> None:
     """One line and an exit code: 1 for a database that is to be upgraded, 2 for a setting."""
     done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "hulumed_platform.storage.upgrade" in done.stderr) == (1, True)
-    del environment["HULUMED_GATEWAY_DECODER_ADDRESS"]
+    del environment["HULUMED_GATEWAY_OBJECTS_URL"]
     done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "HULUMED_GATEWAY_DECODER_ADDRESS" in done.stderr) == (2, True)
+    assert (done.returncode, "HULUMED_GATEWAY_OBJECTS_URL" in done.stderr) == (2, True)
